@@ -1,0 +1,1 @@
+"""How fast the server is and what it needs, beside other servers on the same data and the same machine."""

@@ -1,0 +1,1 @@
+"""Answers data: pygeoapi plugins that read an edition through a grant. They never see a request."""

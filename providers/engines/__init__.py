@@ -1,0 +1,1 @@
+"""The storage behind a provider, one module an engine."""

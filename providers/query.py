@@ -1,0 +1,215 @@
+"""One query over a relation: ids, bbox, datetime and filter become one expression, which items, counts and exports share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+import threading
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from providers.columns import quote
+from providers.filters import Where
+from providers.relation import Relation
+
+# A filter that matches no more rows than this has its row ids kept, so that its later pages and its count cost nothing.
+KEPT_ROWS = 5000
+CACHED_QUERIES = 2000
+
+
+class QueryError(ValueError):
+    """The query is not of the form that it must have. `parameter` is the name the client gave it under."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of a relation: conditions (all must hold), order (property, descending), and which page."""
+
+    where: tuple[Where, ...] = ()
+    sort: tuple[tuple[str, bool], ...] = ()
+    limit: int = 10
+    offset: int = 0
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one page as the engine gives them, how many match in all, and the cursor of the next page (None: the last)."""
+
+    rows: list[tuple[Any, ...]]
+    matched: int
+    next: str | None
+
+
+class _Cache:
+    """A bounded cache of what is known of a query: how many rows match, and which, if they are few."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Any, tuple[int, array[int] | None]] = OrderedDict()
+
+    def get(self, key: Any) -> tuple[int, array[int] | None] | None:
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+            return found
+
+    def put(self, key: Any, value: tuple[int, array[int] | None]) -> None:
+        with self._lock:
+            self._known[key] = value
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+
+
+_cache = _Cache(CACHED_QUERIES)
+
+
+def count(conn: sqlite3.Connection, relation: Relation, query: Query) -> int:
+    """How many rows match, exactly."""
+    if not query.where and relation.edition is not None and not relation.params:
+        return relation.edition.count
+    condition, params = _condition(relation, query)
+    key = _key(relation, condition, params, ())
+    known = _cache.get(key)
+    if known is None:
+        sql = f"SELECT count(*) FROM {relation.source}{condition}"
+        known = (conn.execute(sql, params).fetchone()[0], None)
+        _cache.put(key, known)
+    return known[0]
+
+
+def page(conn: sqlite3.Connection, relation: Relation, query: Query, select: str) -> Page:
+    """One page of a query, inside the caller's snapshot. `select` is the SQL of what is wanted of each row.
+
+    Raises QueryError for a cursor that is not of this order.
+    """
+    condition, params = _condition(relation, query)
+    order = _order(relation, query)
+    sort_values = ", ".join(quote(name) for name, _ in query.sort)
+    wanted = f"{select}, {sort_values + ', ' if sort_values else ''}_key"
+    if not condition and not query.cursor:
+        return _plain(conn, relation, query, wanted, order, count(conn, relation, query))
+    key = _key(relation, condition, params, query.sort)
+    known = _cache.get(key) if query.where else (count(conn, relation, query), None)
+    if known is None:
+        if query.offset == 0 and not query.cursor:  # most often one page holds all there is: then it is counted too
+            sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order} LIMIT ?"
+            rows = conn.execute(sql, (*params, query.limit + 1)).fetchall()
+            if len(rows) <= query.limit:
+                return Page(rows, len(rows), None)
+        known = _know(conn, relation, query, condition, params, order)
+        _cache.put(key, known)
+    matched, rids = known
+    if rids is not None:
+        return _kept(conn, relation, query, wanted, rids)
+    if query.cursor:
+        after, values = _after(query)
+        condition = f"{condition} AND ({after})" if condition else f" WHERE {after}"
+        params = (*params, *values)
+    sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order} LIMIT ? OFFSET ?"
+    rows = conn.execute(sql, (*params, query.limit + 1, query.offset)).fetchall()
+    return _cut(query, rows, matched)
+
+
+def _plain(conn: sqlite3.Connection, relation: Relation, query: Query, wanted: str, order: str, matched: int) -> Page:
+    if query.offset >= matched:
+        return Page([], matched, None)
+    window = (*relation.params, query.limit + 1, query.offset)
+    if query.offset and relation.edition is not None:
+        # the index alone is walked to the offset; no row is read that is not returned
+        condition = f" WHERE _rid IN (SELECT _rid FROM {relation.source} ORDER BY {order} LIMIT ? OFFSET ?)"
+        window = (*relation.params, *window)
+        sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order}"
+    else:
+        sql = f"SELECT {wanted} FROM {relation.source} ORDER BY {order} LIMIT ? OFFSET ?"
+    return _cut(query, conn.execute(sql, window).fetchall(), matched)
+
+
+def _know(
+    conn: sqlite3.Connection, relation: Relation, query: Query, condition: str, params: tuple[Any, ...], order: str
+) -> tuple[int, array[int] | None]:
+    sql = f"SELECT _rid FROM {relation.source}{condition} ORDER BY {order} LIMIT {KEPT_ROWS + 1}"
+    rids = array("q", (row[0] for row in conn.execute(sql, params)))
+    if len(rids) <= KEPT_ROWS:
+        return len(rids), rids
+    return conn.execute(f"SELECT count(*) FROM {relation.source}{condition}", params).fetchone()[0], None
+
+
+def _kept(conn: sqlite3.Connection, relation: Relation, query: Query, wanted: str, rids: array[int]) -> Page:
+    """A page out of the kept row ids: a cursor is found among them by its key, an offset is an index."""
+    start = query.offset
+    if query.cursor:
+        after, values = _after(query)
+        marks = ",".join("?" * len(rids))
+        sql = f"SELECT count(*) FROM {relation.source} WHERE _rid IN ({marks}) AND NOT ({after})"
+        start += conn.execute(sql, (*relation.params, *rids, *values)).fetchone()[0]
+    few = rids[start : start + query.limit + 1]
+    sql = f"SELECT _rid, {wanted} FROM {relation.source} WHERE _rid IN ({','.join('?' * len(few))})"
+    found = {row[0]: row[1:] for row in conn.execute(sql, (*relation.params, *few))}
+    return _cut(query, [found[rid] for rid in few if rid in found], len(rids))
+
+
+def _cut(query: Query, rows: list[tuple[Any, ...]], matched: int) -> Page:
+    if len(rows) <= query.limit:
+        return Page(rows, matched, None)
+    rows = rows[: query.limit]
+    last = rows[-1][-len(query.sort) - 1 :] if rows else None
+    return Page(rows, matched, _cursor(query, last) if last else None)
+
+
+def _cursor(query: Query, values: tuple[Any, ...]) -> str:
+    parts = orjson.dumps([[name, descending] for name, descending in query.sort] + list(values))
+    return base64.urlsafe_b64encode(parts).decode().rstrip("=")
+
+
+def _after(query: Query) -> tuple[str, tuple[Any, ...]]:
+    """The condition for rows after a cursor in the query's order (nulls come last, the key decides between equals)."""
+    assert query.cursor is not None
+    size = len(query.sort)
+    try:
+        parts = orjson.loads(base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4)))
+        names, values = parts[:size], parts[size:]
+        if [tuple(name) for name in names] != list(query.sort) or len(values) != size + 1:
+            raise ValueError
+        if not all(isinstance(value, str | int | float | None) for value in values) or values[-1] is None:
+            raise ValueError
+    except (ValueError, TypeError, KeyError, binascii.Error) as err:
+        raise QueryError("cursor", "cursor must be taken from a next link of the same query and order") from err
+    condition, bound = "_key > ?", [values[-1]]
+    for (name, descending), value in reversed(list(zip(query.sort, values[:-1], strict=True))):
+        column = quote(name)
+        if value is None:
+            condition = f"{column} IS NULL AND ({condition})"
+        else:
+            beyond = "<" if descending else ">"
+            condition = f"({column} {beyond} ? OR {column} IS NULL OR ({column} = ? AND ({condition})))"
+            bound = [value, value, *bound]
+    return condition, tuple(bound)
+
+
+def _order(relation: Relation, query: Query) -> str:
+    # the unary plus keeps SQLite from walking the key's index where a condition picks out few rows anyway
+    key = "+_key" if relation.rtree and any(relation.rtree in where.sql for where in query.where) else "_key"
+    return ", ".join([f"{quote(name)} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in query.sort] + [key])
+
+
+def _condition(relation: Relation, query: Query) -> tuple[str, tuple[Any, ...]]:
+    if not query.where:
+        return "", relation.params
+    sql = " WHERE " + " AND ".join(f"({where.sql})" for where in query.where)
+    return sql, (*relation.params, *(value for where in query.where for value in where.params))
+
+
+def _key(relation: Relation, condition: str, params: tuple[Any, ...], order: Any) -> Any:
+    return relation.path, relation.source, relation.revision, condition, params, order

@@ -1,0 +1,156 @@
+"""What a grant lets be read: a relation that holds only granted columns and rows.
+
+All that a user asks (filter, bbox, sort, count, ids, extents) is asked of a relation. Outside the agency it is the table of an
+edition; inside, a sub-select of the source with a column list and a row predicate. Names that begin with an underscore are
+the relation's own: `_rid` row id, `_key` the feature's id, `_geom` its geometry, `_text` its finished GeoJSON.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from providers import crs, editions, filters
+from providers.columns import Column, quote
+from providers.dataset import Dataset
+from providers.engines.geopackage import source_revision
+from providers.editions import ENVELOPE
+from providers.grant import Grant, GrantError
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A FROM item with its bound values, and what is known of it.
+
+    `revision` changes when the content does: of an edition it is a hash of all that it lets out, so that it tells nothing
+    of the rest. `text` says whether `_text` holds the finished feature with exactly the granted properties.
+    """
+
+    path: Path
+    source: str
+    params: tuple[Any, ...]
+    key: Column
+    columns: tuple[Column, ...]
+    geometry: bool
+    geometry_types: tuple[str, ...]
+    crs: str
+    rtree: str | None
+    envelope: bool
+    text: bool
+    revision: str
+    edition: editions.Edition | None = None
+
+    @property
+    def queryables(self) -> filters.Queryables:
+        """What an expression over this relation may name."""
+        return filters.Queryables(
+            columns=self.columns,
+            geometry="geometry" if self.geometry else None,
+            geometry_sql="_geom",
+            rowid_sql="_rid",
+            rtree=self.rtree,
+            crs=self.crs,
+            envelope=ENVELOPE if self.envelope else None,
+        )
+
+    def column(self, name: str) -> Column | None:
+        """The granted property of this name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+def successor(code: str) -> str:
+    """The least string above all that begin with `code`: code >= x AND code < successor(x) is what lies under x."""
+    return code[:-1] + chr(ord(code[-1]) + 1)
+
+
+def open_relation(grant: Grant, definition: dict[str, Any], conn: sqlite3.Connection) -> Relation:
+    """The relation of a grant, inside the snapshot `conn` of the file that the provider definition names as its `data`:
+    the edition's, or inside the agency the source's.
+
+    Raises GrantError where the grant cannot be fulfilled, EditionUnavailable where its edition is missing or stale.
+    """
+    if grant.recipe.materialised:
+        return _edition(grant, definition, conn)
+    return _live(Dataset.from_definition(definition), grant, conn)
+
+
+def _edition(grant: Grant, definition: dict[str, Any], conn: sqlite3.Connection) -> Relation:
+    edition = editions.current(conn, grant.recipe, definition)
+    columns = tuple(column for column in edition.columns if column.name in grant.properties)
+    missing = set(grant.properties) - {column.name for column in columns}
+    if missing:
+        raise GrantError(f"{grant.collection}: the edition has no {', '.join(sorted(missing))}")
+    own = tuple(f'"{name}"' for name in ("_rid", "_key", "_geom", *ENVELOPE, "_text"))
+    source, params = quote(edition.rows), ()
+    narrowed = columns != edition.columns
+    if narrowed or grant.narrow:
+        # a narrower agreement: its rows are ANDed outside whatever the user asks, its columns are all that can be named
+        wheres = [_where(grant, text, edition.queryables) for text in grant.narrow]
+        names = [*own[: -1 if narrowed else None], *(quote(column.name) for column in columns)]
+        source = f"(SELECT {', '.join(names)} FROM {source}" + _and([w.sql for w in wheres]) + ")"
+        params = tuple(value for where in wheres for value in where.params)
+    return Relation(
+        path=Path(definition["data"]),
+        source=source,
+        params=params,
+        key=edition.key,
+        columns=columns,
+        geometry=edition.geometry,
+        geometry_types=edition.geometry_types,
+        crs=crs.CRS84,
+        rtree=quote(edition.rows + "_rtree") if edition.geometry else None,
+        envelope=edition.geometry,
+        text=not narrowed,
+        revision=edition.content,
+        edition=edition,
+    )
+
+
+def _live(dataset: Dataset, grant: Grant, conn: sqlite3.Connection) -> Relation:
+    recipe = grant.recipe
+    if recipe.masks or recipe.clip or recipe.geometry.changes:
+        raise GrantError(f"{grant.collection}: a live edition changes no value (mask, geometry, clip)")
+    table = dataset.describe()
+    columns = tuple(c for name in grant.properties if (c := table.column(name)) is not None)
+    missing = set(grant.properties) - {column.name for column in columns}
+    if missing:
+        raise GrantError(f"{grant.collection}: the source has no {', '.join(sorted(missing))}")
+    conditions, params = dataset.predicate(grant.recipe)
+    if grant.under is not None:
+        column, code = grant.under
+        if table.column(column) is None:
+            raise GrantError(f"{grant.collection}: the source has no {column}")
+        if code:  # the nation's own code is empty: all lies under it
+            conditions.append(f"{quote(column)} >= ? AND {quote(column)} < ?")
+            params += (code, successor(code))
+    names = [f"{quote(table.rowid)} AS _rid", f"{quote(dataset.id_field)} AS _key"]
+    if table.geometry:
+        names.append(f"{quote(table.geometry)} AS _geom")
+    names += [quote(column.name) for column in columns]
+    return Relation(
+        path=dataset.path,
+        source=f"(SELECT {', '.join(names)} FROM {quote(table.name)}{_and(conditions)})",
+        params=params,
+        key=dataset.id_column,
+        columns=columns,
+        geometry=table.geometry is not None,
+        geometry_types=(table.geometry_type,),
+        crs=dataset.storage_crs,
+        rtree=quote(table.rtree) if table.rtree else None,
+        envelope=False,
+        text=False,
+        revision=source_revision(conn, dataset.path, dataset.table),
+    )
+
+
+def _where(grant: Grant, text: str, queryables: filters.Queryables) -> filters.Where:
+    try:
+        return filters.compile(filters.parse(text), queryables)
+    except filters.FilterError as err:
+        raise GrantError(f"{grant.collection}: {err}") from err
+
+
+def _and(conditions: list[str]) -> str:
+    return " WHERE " + " AND ".join(f"({condition})" for condition in conditions) if conditions else ""

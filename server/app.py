@@ -1,0 +1,140 @@
+"""create_app(settings): the only place where the parts are wired together. One WSGI callable a process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pygeoapi import l10n
+from pygeoapi.error import GenericError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request as HTTPRequest
+
+from providers.features import RETRY_AFTER, InvalidQuery, Unavailable
+from providers.grant import TIERS, Tier
+from providers.query import QueryError
+from server import identity
+from server import settings as environment
+from server.audiences import Audience, Audiences
+from server.handlers.common import CHALLENGE
+from server.handlers.items import render
+from server.identity import ANONYMOUS, Principal, Unauthorized
+from server.policy import tiers_of
+from server.problems import MEDIA_TYPE, Problem, not_found
+from server.request import MEDIA_TYPES, Request
+from server.responses import Answer, finish, preflight
+from server.routes import ROUTES, URL_MAP
+from server.settings import Settings
+from server.state import State
+from server.watch import Watch
+
+LOGGER = logging.getLogger("tierra")
+READ = ("GET", "HEAD", "OPTIONS")
+WRITE = ("POST", "PUT", "PATCH", "DELETE")
+_PREFIXES: dict[str, Tier] = {f"/{tier}": tier for tier in TIERS}
+
+
+def create_app(settings: Settings | None = None) -> App:
+    """The application. Raises ConfigError where the configuration is wrong."""
+    return App(settings or environment.load())
+
+
+class App:
+    """Answers WSGI requests: prefix, identity, policy, audience, handler, headers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.state = State(settings.state / "state.sqlite")
+        self.watch = Watch(settings)
+        self.audiences = Audiences(self.state)
+        self._urls = URL_MAP.bind("localhost")
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        http = HTTPRequest(environ)
+        began = time.perf_counter()
+        status, headers, body, who = self._respond(http)
+        if LOGGER.isEnabledFor(logging.INFO):
+            spent = (time.perf_counter() - began) * 1000
+            # neither the query nor a header: a credential may have been put there
+            LOGGER.info("%s %s %s %d bytes %.1f ms %s", http.method, http.path, status, len(body), spent, who)
+        start_response(status, headers)
+        return [] if http.method == "HEAD" else [body]
+
+    def _respond(self, http: HTTPRequest) -> tuple[str, list[tuple[str, str]], bytes, str]:
+        if http.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in http.environ:
+            return (*finish(http, "", preflight()), "-")
+        prefix, path = _split(http.path)
+        principal, audience = ANONYMOUS, None
+        try:
+            environ = http.environ
+            principal = identity.identify(
+                environ.get("HTTP_X_API_KEY"), environ.get("HTTP_AUTHORIZATION"), self.state
+            )
+            audience = self._audience(principal, prefix)
+            answer = self._dispatch(http, audience, path)
+        except Exception as err:
+            answer = self._refuse(http, _problem(err, http), audience)
+        return (*finish(http, prefix, answer), principal.key_id or "-")
+
+    def _audience(self, principal: Principal, prefix: str) -> Audience:
+        tier = _PREFIXES.get(prefix, principal.tier)
+        if tier not in tiers_of(principal):
+            raise not_found("page")
+        return self.audiences.get(self.watch.config(), principal, tier, prefix)
+
+    def _dispatch(self, http: HTTPRequest, audience: Audience, path: str) -> Answer:
+        number, arguments = self._urls.match(path, method="GET")
+        route = ROUTES[number]
+        if http.method not in READ and not (route.write and http.method in WRITE):
+            raise Problem(405, f"{http.method} is not known here", headers={"Allow": ", ".join(READ)})
+        request = Request(http, audience, route.formats, path, self.state, self.watch.problem)
+        if http.method in WRITE and route.write:
+            return route.write(audience.api, request, **arguments)
+        headers, status, body = route.get(audience.api, request, **arguments)
+        headers["Content-Language"] = l10n.locale2str(request.locale).replace("_", "-")
+        if http.method == "OPTIONS":
+            return {"Allow": ", ".join(READ)}, 204, b""
+        return headers, status, body
+
+    def _refuse(self, http: HTTPRequest, problem: Problem, audience: Audience | None) -> Answer:
+        """Problem details, as JSON, or as a page where a browser asks."""
+        headers = {**problem.headers, "Content-Type": MEDIA_TYPE}
+        wants = http.args.get("f") or http.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"])
+        if wants not in ("html", "text/html"):
+            return headers, problem.status, problem.json()
+        audience = audience or self._audience(ANONYMOUS, "")
+        request = Request(http, audience, {"html": MEDIA_TYPES["html"]}, http.path, self.state, ())
+        content = {**problem.members, "code": problem.status.phrase, "description": problem.detail, "links": []}
+        headers["Content-Type"] = MEDIA_TYPES["html"]
+        return headers, problem.status, render(audience.api, request, "exception.html", content)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The prefix ('' or '/open' …) and the path beneath it."""
+    head, slash, rest = path[1:].partition("/")
+    if f"/{head}" in _PREFIXES:
+        return f"/{head}", f"/{rest}"
+    return "", path or "/"
+
+
+def _problem(err: Exception, http: HTTPRequest) -> Problem:
+    """What a failure tells the client. What nobody foresaw is logged, and tells nothing."""
+    if isinstance(err, Problem):
+        return err
+    if isinstance(err, Unauthorized):
+        LOGGER.warning("401 %s %s (%s)", http.method, http.path, err.key_id or "-")
+        return Problem(401, "the credential is not valid", headers=dict(CHALLENGE))
+    if isinstance(err, InvalidQuery | QueryError):
+        return Problem(400, str(err), parameter=err.parameter)
+    if isinstance(err, Unavailable):
+        return Problem(503, str(err), headers={"Retry-After": str(RETRY_AFTER)})
+    if isinstance(err, HTTPException):
+        code = err.code or 500
+        return not_found("page") if code in (301, 308, 404) else Problem(code, err.description or "")
+    if isinstance(err, GenericError):
+        LOGGER.error("%s %s: %s", http.method, http.path, err)
+        return Problem(err.http_status_code, err.message)
+    LOGGER.error("%s %s failed", http.method, http.path, exc_info=err)
+    return Problem(500, "the server failed; the failure is in its log")

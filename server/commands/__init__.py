@@ -1,0 +1,1 @@
+"""The commands of `tierra`, one module a subject."""

@@ -1,0 +1,41 @@
+"""`tierra serve`: the web workers."""
+
+from __future__ import annotations
+
+import click
+from granian import Granian
+from granian.constants import Interfaces
+
+from server.commands.console import open_state
+from server.commands.editions import load_config
+from server.settings import Settings
+
+
+@click.command()
+@click.pass_obj
+def serve(settings: Settings) -> None:
+    """Start the server on HOST and PORT with WORKERS processes. Ctrl-C ends it once the requests in flight are answered."""
+    load_config(settings)
+    with open_state(settings) as state:
+        demo = state.has_demo_keys()
+    if demo and not settings.local and not settings.demo:
+        raise click.ClickException(
+            f"HOST={settings.host} is open to other machines while the demonstration's keys exist: revoke them with"
+            " `tierra key revoke`, or say DEMO=1"
+        )
+    Granian(
+        "server.app:create_app",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address="127.0.0.1" if settings.host == "localhost" else settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        blocking_threads=1,
+        backpressure=64,
+        log_enabled=True,
+        respawn_failed_workers=True,
+        process_name="tierra",
+    ).serve()
+
+
+COMMANDS = (serve,)

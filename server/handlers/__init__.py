@@ -1,0 +1,1 @@
+"""Handlers of our own, one module a standard; every other path goes to pygeoapi."""

@@ -1,0 +1,184 @@
+"""OGC API Common and Features Part 5: collections, what their features look like, what can be asked of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from pygeoapi.api import API
+from pygeoapi.api.collection import gen_collection
+from pygeoapi.provider.base import ProviderGenericError
+
+from providers.features import FeatureProvider
+from providers.reader import Reader
+from server.handlers.items import Answer, provider, render
+from server.problems import not_found
+from server.request import MEDIA_TYPES, Request
+
+FORMATS = {"json": MEDIA_TYPES["json"], "html": MEDIA_TYPES["html"]}
+SCHEMA_FORMATS = {"json": MEDIA_TYPES["schema"], "html": MEDIA_TYPES["html"]}
+RELATION = "http://www.opengis.net/def/rel/ogc/1.0"
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+_GREGORIAN = "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian"
+# Features Part 5, 9.2.2: how a schema says which geometries there may be
+_FORMATS = {
+    frozenset({"Point"}): "geometry-point",
+    frozenset({"MultiPoint"}): "geometry-multipoint",
+    frozenset({"Point", "MultiPoint"}): "geometry-point-or-multipoint",
+    frozenset({"LineString"}): "geometry-linestring",
+    frozenset({"MultiLineString"}): "geometry-multilinestring",
+    frozenset({"LineString", "MultiLineString"}): "geometry-linestring-or-multilinestring",
+    frozenset({"Polygon"}): "geometry-polygon",
+    frozenset({"MultiPolygon"}): "geometry-multipolygon",
+    frozenset({"Polygon", "MultiPolygon"}): "geometry-polygon-or-multipolygon",
+    frozenset({"GeometryCollection"}): "geometry-geometrycollection",
+}
+
+
+def get_collections(api: API, request: Request) -> Answer:
+    """All collections of the audience (Common Part 2, 8.2). One whose edition waits to be built shows no extent."""
+    request.check(frozenset({"f", "lang"}))
+    found = [_describe(api, request, name) for name in api.config["resources"]]
+    content = {
+        "collections": found,
+        "links": [
+            request.link("self", "/collections", request.media_type, "This document"),
+            *(
+                request.link("alternate", "/collections", media, f"This document as {name}", f=name)
+                for name, media in FORMATS.items()
+                if name != request.negotiated
+            ),
+        ],
+    }
+    if request.negotiated == "json":
+        return {"Content-Type": request.media_type}, 200, orjson.dumps(content)
+    content["base_url"] = api.base_url
+    content["collections_path"] = api.get_collections_url()
+    return {"Content-Type": request.media_type}, 200, render(api, request, "collections/index.html", content)
+
+
+def get_collection(api: API, request: Request, collection_id: str) -> Answer:
+    """One collection (Common Part 2, 8.3)."""
+    request.check(frozenset({"f", "lang"}))
+    if collection_id not in api.config["resources"]:
+        raise not_found(f"collection {collection_id}")
+    with provider(api, collection_id).reading():  # a stale edition is 503 here, not a collection without an extent
+        content = _describe(api, request, collection_id)
+    if request.negotiated == "json":
+        return {"Content-Type": request.media_type}, 200, orjson.dumps(content)
+    content["base_url"] = api.base_url
+    content["collections_path"] = api.get_collections_url()
+    return {"Content-Type": request.media_type}, 200, render(api, request, "collections/collection.html", content)
+
+
+def get_schema(api: API, request: Request, collection_id: str) -> Answer:
+    """What the features of a collection look like (Features Part 5, 'schemas')."""
+    source = provider(api, collection_id)
+    with source.reading() as reader:
+        content = _schema(api, request, collection_id, source, reader, "schema")
+        for name, member in content["properties"].items():
+            if name == source.id_field:
+                member["x-ogc-role"] = "id"
+            elif name == source.time_field and member.get("format"):
+                member["x-ogc-role"] = "primary-instant"
+        content["required"] = [source.id_field] if source.id_field in content["properties"] else []
+    return _answer(api, request, collection_id, "collections/schema.html", content)
+
+
+def get_queryables(api: API, request: Request, collection_id: str) -> Answer:
+    """What a filter may name (Features Part 3, 6.2)."""
+    source = provider(api, collection_id)
+    with source.reading() as reader:
+        content = _schema(api, request, collection_id, source, reader, "queryables")
+    content["additionalProperties"] = False
+    return _answer(api, request, collection_id, "collections/queryables.html", content)
+
+
+def get_sortables(api: API, request: Request, collection_id: str) -> Answer:
+    """What sortby may name: the properties that are declared, and indexed, as sortables."""
+    source = provider(api, collection_id)
+    with source.reading() as reader:
+        content = _schema(api, request, collection_id, source, reader, "sortables")
+    content["properties"] = {name: content["properties"][name] for name in source.sortables}
+    return _answer(api, request, collection_id, "collections/queryables.html", content)
+
+
+def _answer(api: API, request: Request, collection_id: str, template: str, content: dict[str, Any]) -> Answer:
+    request.check(frozenset({"f", "lang"}))
+    headers = {"Content-Type": request.media_type}
+    if request.negotiated == "json":
+        return headers, 200, orjson.dumps(content)
+    content["collections_path"] = api.get_collections_url()
+    content["dataset_path"] = request.href(f"/collections/{collection_id}")
+    content["links"] = []
+    return headers, 200, render(api, request, template, content)
+
+
+def _schema(
+    api: API, request: Request, collection_id: str, source: FeatureProvider, reader: Reader, document: str
+) -> dict[str, Any]:
+    fields = source.described
+    properties: dict[str, Any] = {}
+    if reader.relation.geometry:
+        properties["geometry"] = {
+            "x-ogc-role": "primary-geometry",
+            "format": geometry_format(reader.relation.geometry_types),
+        }
+    for column in reader.relation.columns:
+        said = {
+            member: request.translate(fields[column.name][member])
+            for member in ("title", "description")
+            if member in fields.get(column.name, {})
+        }
+        properties[column.name] = {"title": column.name, **said, "type": column.type}
+        if column.format:
+            properties[column.name]["format"] = column.format
+        if "unit" in fields.get(column.name, {}):
+            properties[column.name]["x-ogc-unit"] = fields[column.name]["unit"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": request.href(f"/collections/{collection_id}/{document}"),
+        "type": "object",
+        "title": request.translate(api.config["resources"][collection_id]["title"]),
+        "properties": properties,
+    }
+
+
+def geometry_format(kinds: tuple[str, ...]) -> str:
+    """The `format` of a geometry that may be of any of these types."""
+    return _FORMATS.get(frozenset(kinds), "geometry-any")
+
+
+def _describe(api: API, request: Request, collection_id: str) -> dict[str, Any]:
+    data: dict[str, Any] = gen_collection(api, request, collection_id, request.locale)
+    base = f"/collections/{collection_id}"
+    # JSON-LD is not offered; the document itself is named without f, as it was asked
+    data["links"] = [link for link in data["links"] if link["type"] != "application/ld+json"]
+    data["links"].append(request.link("items", base + "/items", MEDIA_TYPES["csv"], "Items as CSV", f="csv"))
+    data["links"].append(request.link(f"{RELATION}/sortables", base + "/sortables", MEDIA_TYPES["schema"], "Sortables"))
+    data["itemType"] = "feature"
+    extent = _extent(api, collection_id)
+    if extent:
+        data["extent"] = extent
+    else:
+        del data["extent"]
+    return data
+
+
+def _extent(api: API, collection_id: str) -> dict[str, Any]:
+    """The extent of what the caller may see; empty where there is nothing, or where the edition waits to be built."""
+    extent: dict[str, Any] = {}
+    try:
+        with provider(api, collection_id).reading() as reader:
+            box, interval = reader.bbox_of_all(), reader.interval()
+    except ProviderGenericError:
+        return extent
+    if box:
+        extent["spatial"] = {"bbox": [list(box)], "crs": _CRS84}
+    if interval:
+        extent["temporal"] = {"interval": [[_instant(text) for text in interval]], "trs": _GREGORIAN}
+    return extent
+
+
+def _instant(text: str) -> str:
+    return text if "T" in text else text + "T00:00:00Z"

@@ -1,0 +1,67 @@
+"""The configuration in force: what config/ says now, or, while that is invalid, what it said last."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from server import config as configuration
+from server.config import Config, ConfigError
+from server.settings import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Watch:
+    """Looks at config/ at every request, so that a change holds at the next one in every process.
+
+    `problem` holds the lines of the refused configuration, or is empty.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._seen = self._look()
+        self._config = configuration.load(settings)
+        self.problem: tuple[str, ...] = ()
+
+    def config(self) -> Config:
+        """The configuration in force."""
+        if self._look() != self._seen:
+            with self._lock:
+                seen = self._look()
+                if seen != self._seen:
+                    self._reload()
+                    self._seen = seen
+        return self._config
+
+    def _reload(self) -> None:
+        try:
+            self._config = configuration.load(self._settings)
+            self.problem = ()
+        except ConfigError as err:
+            self.problem = err.lines
+            LOGGER.error("configuration refused, the former one stays in force:\n%s", err)
+        except OSError as err:  # a file went between the look and the read: the next request looks again
+            LOGGER.error("configuration not readable: %s", err)
+
+    def _look(self) -> Any:
+        made = []
+        for path in (self._settings.config / "tierra.yml", self._settings.state / "mask.key"):
+            try:
+                stat = os.stat(path)
+                made.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except FileNotFoundError:
+                made.append((0, 0, 0))
+        try:
+            with os.scandir(self._settings.config / "collections") as entries:
+                files = []
+                for entry in entries:
+                    if entry.name.endswith(".yml"):
+                        stat = entry.stat()
+                        files.append((entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        except FileNotFoundError:
+            files = []
+        return made, sorted(files)

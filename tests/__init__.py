@@ -1,0 +1,1 @@
+"""What is promised: unit, api, security, clients, conformance, reference."""
