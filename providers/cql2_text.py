@@ -1,9 +1,9 @@
 """CQL2 text as CQL2 JSON, with every literal as it was written.
 
-The library `cql2` knows the grammar and which operator binds tighter. But it reads integers as floats, takes twice as long
-with each parenthesis that is open around an error, and ends the process by overflowing the stack on deep nesting. So it never
-sees what a client wrote: names, strings and numbers are exchanged for numbered ones, and each group in parentheses is parsed
-by itself, innermost first, and exchanged for a name.
+The library `cql2` knows the grammar and which operator binds tighter. But it reads integers as floats, takes twice as
+long with each parenthesis that is open around an error, and ends the process by overflowing the stack on deep nesting.
+So it never sees what a client wrote: names, strings and numbers are exchanged for numbered ones, and each group in
+parentheses is parsed by itself, innermost first, and exchanged for a name.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _FUNCTION = re.compile(r"casei|accenti|date|timestamp|interval|bbox|[sta]_[a-z]+
 # Requirement /req/cql2-text/escaping. Another backslash stays, for the patterns of LIKE.
 _ESCAPE = re.compile(r"''|\\(['\\abtnvfr])", re.DOTALL)
 _CONTROL = dict(zip("abtnvfr", "\a\b\t\n\v\f\r", strict=True))
+_NAME = re.compile(r"([gn])([0-9]+)")
 _PLACE = re.compile(r"--> 1:(\d+)")
 
 
@@ -107,7 +108,7 @@ class _Parser:
                     raise self._error(place)
                 if opened.pop() == "group":
                     self._groups.append(self._run(runs.pop()))
-                    runs[-1].add(f'"g{len(self._groups) - 1}"', place)
+                    runs[-1].add(f' "g{len(self._groups) - 1}"', place)
                 else:
                     run.add(")", place)
                 before = "operand"
@@ -129,7 +130,9 @@ class _Parser:
 
     def _error(self, place: int) -> FilterError:
         rest = self._text[place : place + 20]
-        return FilterError(f"not CQL2: unexpected {rest!r} at character {place + 1}" if rest else "not CQL2: it ends too early")
+        return FilterError(
+            f"not CQL2: unexpected {rest!r} at character {place + 1}" if rest else "not CQL2: it ends too early"
+        )
 
     def _opens(self, before: str, opened: list[str], place: int) -> str:
         """What a parenthesis opens."""
@@ -151,7 +154,7 @@ class _Parser:
         """Add a token to a run; gives what it is to the token that follows."""
         if kind == "string":
             self._strings.append(_ESCAPE.sub(_unescaped, token[1:-1]))
-            run.add(f"'s{len(self._strings) - 1}'", place)
+            run.add(f" 's{len(self._strings) - 1}'", place)
             return "operand"
         if kind == "number":
             if before == "number":
@@ -187,7 +190,7 @@ class _Parser:
 
     def _property(self, run: _Run, name: str, place: int) -> str:
         self._names.append(name)
-        run.add(f'"n{len(self._names) - 1}"', place)
+        run.add(f' "n{len(self._names) - 1}"', place)
         return "operand"
 
     def _number(self, token: str) -> str:
@@ -231,9 +234,10 @@ class _Parser:
         if isinstance(value, list):
             return [self._written(item) for item in value]
         if "property" in value:
-            name = value["property"]
-            index = int(name[1:])
-            return self._groups[index] if name[0] == "g" else {"property": self._names[index]}
+            found = _NAME.fullmatch(value["property"])
+            if not found:  # the parser takes a keyword for a name where nothing else fits
+                raise FilterError(f"not CQL2: unexpected {value['property'].upper()!r}")
+            return self._groups[int(found[2])] if found[1] == "g" else {"property": self._names[int(found[2])]}
         return {key: item if key in ("op", "type") else self._written(item) for key, item in value.items()}
 
 

@@ -1,8 +1,8 @@
 """CQL2 JSON as a syntax tree of pygeofilter: checked, bounded, with what pygeofilter's own parser of it lacks.
 
-The parser takes any JSON and knows neither the functions of time nor CASEI, ACCENTI, `^`, `%`, `div`, boxes and collections of
-geometries. So every operation is checked here first (OGC 21-065r2, the schema of CQL2 JSON), and these become nodes before
-the parser sees them: a Function, a Box, a geometry, an instant, an interval.
+The parser takes any JSON and knows neither the functions of time nor CASEI, ACCENTI, `^`, `%`, `div`, boxes and
+collections of geometries. So every operation is checked here first (OGC 21-065r2, the schema of CQL2 JSON), and these
+become nodes before the parser sees them: a Function, a Box, a geometry, an instant, an interval.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from pygeofilter import ast, values
-from pygeofilter.parsers.cql2_json import parse as to_tree
+from pygeofilter.parsers.cql2_json.parser import walk_cql_json as to_tree
 
 from providers.engines.functions import accenti, casei
 from providers.expressions import FilterError
@@ -26,12 +26,25 @@ _MAX_BRACKETS = 250
 
 _COMPARISONS = {"=", "<>", "<", "<=", ">", ">="}
 _ARITHMETIC = {"+", "-", "*", "/"}
-SPATIAL = {f"s_{name}" for name in ("contains", "crosses", "disjoint", "equals", "intersects", "overlaps", "touches", "within")}
+SPATIAL = {
+    f"s_{name}" for name in ("contains", "crosses", "disjoint", "equals", "intersects", "overlaps", "touches", "within")
+}
 # Between instants and intervals, and between intervals only (tables 7 and 8).
 INSTANT_RELATIONS = {f"t_{name}" for name in ("after", "before", "disjoint", "equals", "intersects")}
 INTERVAL_RELATIONS = {
     f"t_{name}"
-    for name in ("contains", "during", "finishedby", "finishes", "meets", "metby", "overlappedby", "overlaps", "startedby", "starts")
+    for name in (
+        "contains",
+        "during",
+        "finishedby",
+        "finishes",
+        "meets",
+        "metby",
+        "overlappedby",
+        "overlaps",
+        "startedby",
+        "starts",
+    )
 }
 _FUNCTIONS = {"^", "%", "div"} | INSTANT_RELATIONS | INTERVAL_RELATIONS
 _FOLDED: dict[str, Callable[[str | None], str | None]] = {"casei": casei, "accenti": accenti}
@@ -62,7 +75,7 @@ def from_text(text: str) -> Any:
     if deepest > _MAX_BRACKETS:
         raise FilterError("the expression is nested too deeply")
     try:
-        return from_json(json.loads(text, parse_constant=_no_number))
+        return from_json(json.loads(text, parse_constant=_no_number, parse_int=_integer))
     except FilterError:
         raise
     except ValueError as err:
@@ -71,6 +84,10 @@ def from_text(text: str) -> Any:
 
 def _no_number(name: str) -> float:
     raise FilterError(f"{name} is no number")
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else math.inf
 
 
 def from_json(value: Any) -> Any:
@@ -99,14 +116,14 @@ def _prepared(value: Any, depth: int) -> Any:
 
 def _scalar(value: Any) -> bool | float | str:
     if isinstance(value, str):
-        return _string(value)
+        return string(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise FilterError("a number is too large")
     assert isinstance(value, bool | int | float)
     return value
 
 
-def _string(value: Any) -> str:
+def string(value: Any) -> str:
     if not isinstance(value, str):
         raise FilterError("not CQL2: expected a string")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -165,17 +182,17 @@ def _joined(op: str, items: list[Any]) -> Any:
 
 
 def _property(name: Any) -> ast.Attribute:
-    return ast.Attribute(_string(name))
+    return ast.Attribute(string(name))
 
 
 def instant(value: Any) -> date | datetime:
     """A date or a timestamp (RFC 3339) as a date, or as a datetime in UTC. Raises FilterError."""
-    text = _string(value)
+    text = string(value)
     return _date(text) if _DATE.fullmatch(text) else _timestamp(text)
 
 
 def _date(value: Any) -> date:
-    text = _string(value)
+    text = string(value)
     try:
         if _DATE.fullmatch(text):
             return date.fromisoformat(text)
@@ -185,7 +202,7 @@ def _date(value: Any) -> date:
 
 
 def _timestamp(value: Any) -> datetime:
-    text = _string(value)
+    text = string(value)
     found = _TIMESTAMP.fullmatch(text)
     try:
         if found:
@@ -199,7 +216,10 @@ def _timestamp(value: Any) -> datetime:
 def _interval(value: Any) -> values.Interval:
     if not isinstance(value, list) or len(value) != 2:
         raise FilterError("an interval has a start and an end")
-    return values.Interval(*(_end(item) for item in value))
+    start, end = (_end(item) for item in value)
+    if isinstance(start, date) and type(start) is type(end) and start > end:
+        raise FilterError(f"the interval from {value[0]} to {value[1]} ends before it begins")
+    return values.Interval(start, end)
 
 
 def _end(value: Any) -> Any:

@@ -1,14 +1,15 @@
-"""What expressions are made of: the names they may use, pieces of SQL with bound values, finished conditions, their errors."""
+"""What expressions are made of: names that they may use, pieces of SQL with bound values, conditions, errors."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from providers.columns import Column, quote
 
-# SQLite's parser holds at most 100 symbols of unfinished expressions (YYSTACKDEPTH, fixed before 3.46). The rest is left
-# to the statement that a condition is put into.
+# SQLite's parser holds at most 100 symbols of unfinished expressions (YYSTACKDEPTH, fixed before 3.46). The rest is
+# left to the statement that a condition is put into.
 MAX_COST = 64
 _INTEGERS = range(-(1 << 63), 1 << 63)
 
@@ -21,10 +22,11 @@ class FilterError(ValueError):
 class Queryables:
     """What an expression may name, and the SQL behind it.
 
-    `columns` are the properties: no other exists for an expression. `geometry` is the name of the geometry, None where there
-    is none. The other members are SQL, ready to be put into a statement: `geometry_sql` the blob (GeoPackage binary or WKB,
-    x = east), `rowid_sql` the row id, `rtree` the R-tree (id, minx, maxx, miny, maxy; None: no index), `envelope` the columns
-    of minx, miny, maxx, maxy in 64 bits (None where there are none). `crs` is the name of the CRS that the blobs are stored in.
+    `columns` are the properties: no other exists for an expression. `geometry` is the name of the geometry, None where
+    there is none. `crs` is the name of the CRS that geometries are stored in. The other members are SQL, ready to be
+    put into a statement: `geometry_sql` the blob (GeoPackage binary or WKB, x = east), `rowid_sql` the row id, `rtree`
+    the R-tree (id, minx, maxx, miny, maxy; None: no index), `envelope` the columns of minx, miny, maxx and maxy in 64
+    bits (None where there are none).
     """
 
     columns: tuple[Column, ...]
@@ -40,7 +42,7 @@ class Queryables:
         return next((column for column in self.columns if column.name == name), None)
 
     def is_geometry(self, name: str) -> bool:
-        """Whether this is the geometry. `geometry` and `geom` name it too, as clients do, where no property has that name."""
+        """Whether this is the geometry; `geometry` and `geom` name it too, where no property is called so."""
         if self.geometry is None or self.column(name) is not None:
             return False
         return name in (self.geometry, "geometry", "geom")
@@ -64,8 +66,9 @@ class Where:
 class Term:
     """A piece of SQL with its bound values.
 
-    `type` is boolean, number, string, date, timestamp, geometry, interval, or unbounded (the open end of an interval). `value` is
-    what a literal says, None for anything else. `cost` is how many symbols SQLite's parser holds while it reads the SQL.
+    `type` is boolean, number, string, date, timestamp, geometry, interval, or unbounded (the open end of an interval).
+    `value` is what a literal says, None for anything else. `cost` is how many symbols SQLite's parser holds while it
+    reads the SQL.
     """
 
     sql: str
@@ -80,20 +83,21 @@ class Term:
 
 
 def literal(value: bool | float | str) -> Term:
-    """A boolean, number or string as a bound value. SQLite's integers have 64 bits; beyond them a float is as good."""
+    """A boolean, number or string as a bound value. Raises FilterError for a number beyond all floats.
+
+    SQLite's integers have 64 bits. A larger one is bound as a float: it compares with them as its exact value does.
+    """
     if isinstance(value, bool):
         return Term("?", (int(value),), "boolean", value=value)
     if isinstance(value, str):
         return Term("?", (value,), "string", value=value)
-    return Term("?", (value if value in _INTEGERS or isinstance(value, float) else as_float(value),), "number", value=value)
-
-
-def as_float(value: float) -> float:
-    """A number as a float. Raises FilterError where it has no finite one."""
     try:
-        return float(value)
-    except OverflowError as err:
-        raise FilterError("a number is too large") from err
+        bound = value if isinstance(value, int) and value in _INTEGERS else float(value)
+    except OverflowError:
+        bound = math.inf
+    if not math.isfinite(bound):
+        raise FilterError("a number is too large")
+    return Term("?", (bound,), "number", value=value)
 
 
 def named(column: Column) -> Term:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from pygeoapi.provider.base import BaseProvider, ProviderGenericError, ProviderItemNotFoundError
 
 from providers import crs, filters, reader
 from providers.editions import EditionUnavailable
-from providers.engines.geopackage import TableError, snapshot
+from providers.engines.geopackage import TableError, file, snapshot
 from providers.grant import Grant, GrantError
 from providers.query import Query, QueryError
 from providers.reader import Reader
@@ -22,14 +21,14 @@ from providers.temporal import datetime_where
 RETRY_AFTER = 30
 
 
-class GrantRefused(ProviderGenericError):  # type: ignore[misc]
+class GrantRefused(ProviderGenericError):
     """The grant is missing or cannot be fulfilled: nothing is answered."""
 
     http_status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_msg = "this collection cannot be answered (its grant is missing or cannot be fulfilled)"
 
 
-class Unavailable(ProviderGenericError):  # type: ignore[misc]
+class Unavailable(ProviderGenericError):
     """The edition is not there or is stale; ask again after RETRY_AFTER seconds."""
 
     http_status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -37,7 +36,7 @@ class Unavailable(ProviderGenericError):  # type: ignore[misc]
     default_msg = "this collection is being prepared; try again later"
 
 
-class InvalidQuery(ProviderGenericError):  # type: ignore[misc]
+class InvalidQuery(ProviderGenericError):
     """What was asked is not of the form that it must have."""
 
     http_status_code = HTTPStatus.BAD_REQUEST
@@ -48,7 +47,7 @@ class InvalidQuery(ProviderGenericError):  # type: ignore[misc]
         self.parameter = err.parameter
 
 
-class FeatureProvider(BaseProvider):  # type: ignore[misc]
+class FeatureProvider(BaseProvider):
     """Features of one collection, as one grant lets them out.
 
     The definition is pygeoapi's with `grant` (a Grant or its mapping). For a grant of an open or shared edition `data` is the
@@ -72,7 +71,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc]
     def reading(self) -> Iterator[Reader]:
         """A reader over one snapshot of the data. Raises GrantRefused, Unavailable, InvalidQuery."""
         try:
-            with snapshot(Path(self.data)) as conn:
+            with snapshot(file(self.data)) as conn:
                 yield Reader(conn, open_relation(self.grant, self._definition, conn), self.time_field)
         except EditionUnavailable as err:
             raise Unavailable(str(err)) from err

@@ -3,22 +3,23 @@
 The order is fixed: centroid → snap → repair → simplify → clip. All that follows the snap sees rounded vertices only, so
 that moving a vertex within its snap cell changes no byte of what comes out.
 
-- *centroid*: of the part of highest dimension, in the plane of the metric CRS.
-- *snap*: every vertex by itself to the nearest node of a square grid at the origin of the metric CRS, a tie to the even node.
-- *repair*: invalid parts are made valid each by itself (GEOS `make_valid`, linework), what is left of their own dimension is
-  kept, parts of an area that have come to overlap are merged, repeated vertices are dropped. A part that has nothing left
-  is gone; where all parts are, each becomes the point at its cell's centre: the grid node nearest to the middle of the
-  envelope of its rounded vertices.
+- *centroid*: of the parts of the highest dimension, in the plane of the metric CRS.
+- *snap*: every vertex by itself to the nearest node of a square grid at the origin of the metric CRS, a tie to the even
+  node.
+- *repair*: invalid parts are made valid each by itself (GEOS `make_valid`, linework), what is left of their own
+  dimension is kept, areas that have come to overlap are merged, repeated vertices are dropped. Where a snap has left
+  nothing of any part, each becomes the point at its cell's centre: the grid node nearest to the middle of the envelope
+  of its rounded vertices. Without a snap what has no extent comes out as None.
 - *simplify*: Douglas-Peucker that keeps topology (GEOS).
-- *clip*: the intersection with the clip area, carried to the metric CRS vertex by vertex. Parts of lower dimension (a touch)
-  are no parts. What has nothing left inside goes with its row, and so does a row without a geometry, which cannot be shown
-  to lie inside.
+- *clip*: the intersection with the clip area, carried to the metric CRS vertex by vertex. Parts of lower dimension (a
+  touch) are no parts. What has nothing left inside goes with its row, and so does a row without a geometry, which
+  cannot be shown to lie inside.
 
-A generalised geometry has no heights (they could tell one vertex of a cell from another), its rings begin at their lowest vertex
-and its parts are in a fixed order. A multi-geometry stays one, a single one may become a multi-geometry; of a collection the
-parts of the highest dimension stay. Every geometry comes out in CRS84 with 9 decimals (0.1 mm), exterior rings
-counter-clockwise (RFC 7946, 3.1.6), free of shapely's sticky precision, and valid if it was so before. One that is empty, or
-that has no place in the CRSs on its way, comes out as None.
+A generalised geometry has no heights (they could tell the vertices of a cell apart), its rings begin at their lowest
+vertex and its areas and points are in a fixed order. A multi-geometry stays one, a single one may become one; of a
+collection the parts of the highest dimension stay. Every geometry comes out in CRS84 with 9 decimals (0.1 mm),
+exterior rings counter-clockwise (RFC 7946, 3.1.6), free of shapely's sticky precision, and valid if it was so before.
+One that is empty, or that has no place in the CRSs on its way, comes out as None.
 """
 
 from __future__ import annotations
@@ -49,20 +50,21 @@ def generalise(
 ) -> tuple[Geometries, NDArray[np.bool_]]:
     """Coarsen an array of shapely geometries (n) in stored coordinates of `storage_crs`.
 
-    `clip` is an area in CRS84, or None. Gives the geometries as they are let out, in CRS84 longitude and latitude, None where
-    there is none or none is let out (`none`), and a mask (n) that is False where the row goes with its geometry. With `none`
-    the rows that go are those that would go with the geometry shown.
+    `clip` is an area in CRS84, or None. Gives the geometries as they are let out, in CRS84 longitude and latitude, None
+    where there is none or none is let out (`none`), and a mask (n) that is False where the row goes with its geometry.
+    With `none` the rows that go are those that would go if the geometry were shown.
 
-    Raises GrantError where lengths have no metric CRS, or where the clip area is no area there; CRSError for an unknown CRS.
+    Raises GrantError where lengths have no metric CRS, or where the clip area is no area there; CRSError for an unknown
+    CRS.
     """
     working = metric_crs(how, storage_crs)
-    source = np.where(shapely.is_empty(geoms), None, np.asarray(geoms, dtype=object))
+    source = _only(np.array(geoms, dtype=object), ~shapely.is_empty(geoms))
     keep = np.ones(len(source), dtype=bool)
     if how.none and clip is None:
         return np.full(len(source), None, dtype=object), keep
     shapes = crs.stored_transformer(storage_crs, working).transform_geometry(source)
     if not (how.lengths or how.centroid or clip is not None):
-        return _released(shapes, working), keep
+        return _oriented(_released(shapes, working)), keep
     shapes = shapely.force_2d(shapes)
     if how.centroid:
         shapes = shapely.centroid(shapes)
@@ -72,21 +74,17 @@ def generalise(
         shapes = _simplified(shapes, how.simplify)
     if clip is not None:
         shapes = _clipped(shapes, _clip_area(clip, working))
-        keep = ~shapely.is_missing(shapes)
-    if how.none:
-        return np.full(len(source), None, dtype=object), keep
-    released = shapely.normalize(_released(_multiplied(shapes, before), working))
+    released = _oriented(_normalised(_multiplied(_released(shapes, working), before)))
     if clip is not None:
-        # What is thinner than the last decimal leaves no area.
-        keep &= ~shapely.is_missing(released)
-    return _oriented(released), keep
+        keep = ~shapely.is_missing(released)
+    return np.full(len(source), None, dtype=object) if how.none else released, keep
 
 
 def metric_crs(how: Generalisation, storage_crs: str) -> str:
     """The URI of the CRS in which geometries are coarsened: the recipe's, else the CRS of the storage.
 
-    Raises GrantError where it is not metric though lengths are given or the recipe names it, or a length is not above 0;
-    CRSError for an unknown CRS.
+    Raises GrantError where it is not metric though lengths are given or the recipe names it, or a length is not above
+    0; CRSError for an unknown CRS.
     """
     for name, length in (("snap", how.snap), ("simplify", how.simplify)):
         if length is not None and not (math.isfinite(length) and length > 0):
@@ -98,7 +96,7 @@ def metric_crs(how: Generalisation, storage_crs: str) -> str:
 
 
 def may_collapse(how: Generalisation, geometry_type: str) -> bool:
-    """Whether lines or areas of this type (`POLYGON`, `GEOMETRY`, …) may come out as points, or multi-points, beside their own."""
+    """Whether a type (`POLYGON`, `GEOMETRY`, …) may come out as points or multi-points beside what it is."""
     return how.snap is not None and not (how.centroid or how.none) and not geometry_type.upper().endswith("POINT")
 
 
@@ -127,8 +125,8 @@ def hilbert(
 ) -> NDArray[np.int64]:
     """Places of points (n) on the Hilbert curve of order 16 over an extent (minx, miny, maxx, maxy).
 
-    Between 0 and 2³² - 1; neighbours on the curve are neighbours in the plane. Points outside the extent count as on its edge; a
-    point that is not finite comes after all others (2³²).
+    Between 0 and 2³² - 1; neighbours on the curve are neighbours in the plane. Points outside the extent count as on
+    its edge; a point that is not finite comes after all others (2³²).
     """
     side = 1 << CURVE_ORDER
     finite = np.isfinite(x) & np.isfinite(y)
@@ -150,7 +148,7 @@ def hilbert(
 
 def _cells(value: NDArray[np.float64], low: float, high: float, side: int) -> NDArray[np.int64]:
     share = (value - low) / (high - low) if high > low else np.zeros(len(value))
-    return np.clip(np.floor(share * side), 0, side - 1).astype(np.int64)
+    return np.minimum(np.clip(share, 0, 1) * side, side - 1).astype(np.int64)
 
 
 def _snapped(shapes: Geometries, step: float) -> Geometries:
@@ -167,6 +165,7 @@ def _snapped(shapes: Geometries, step: float) -> Geometries:
 
 def _repaired(shapes: Geometries) -> Geometries:
     """Valid geometries of the dimension that they have, without repeated vertices; None where nothing is left."""
+    shapes = _only(shapes, ~shapely.is_empty(shapes))
     result = shapes.copy()
     collections = shapely.get_type_id(shapes) == GeometryType.GEOMETRYCOLLECTION
     for index in np.flatnonzero(~shapely.is_missing(shapes) & (collections | ~shapely.is_valid(shapes))):
@@ -183,13 +182,15 @@ def _repaired(shapes: Geometries) -> Geometries:
 
 def _simplified(shapes: Geometries, tolerance: float) -> Geometries:
     simplified = _repaired(shapely.simplify(shapes, tolerance, preserve_topology=True))
-    return np.where(shapely.is_missing(simplified), shapes, simplified)
+    gone = shapely.is_missing(simplified)
+    simplified[gone] = shapes[gone]
+    return simplified
 
 
 def _clipped(shapes: Geometries, area: Any) -> Geometries:
     """The parts inside the area; None where there is nothing."""
     inside = shapely.covers(area, shapes)
-    result = np.where(inside, shapes, None)
+    result = _only(shapes, inside)
     for index in np.flatnonzero(~inside & shapely.intersects(area, shapes)):
         shape = shapes[index]
         result[index] = _of_dimension(shapely.intersection(shape, area), shapely.get_dimensions(shape))
@@ -207,9 +208,9 @@ def _clip_area(clip: Any, working: str) -> Any:
 
 
 def _released(shapes: Geometries, working: str) -> Geometries:
-    """Geometries in CRS84 with 9 decimals, oriented; those stay valid that were."""
+    """Geometries in CRS84 with 9 decimals; those stay valid that were."""
     valid = shapely.is_valid(shapes)
-    moved = crs.stored_transformer(working, crs.CRS84).transform_geometry(shapes)
+    moved: Geometries = crs.stored_transformer(working, crs.CRS84).transform_geometry(shapes)
     flat = ~shapely.has_z(moved)
     moved[flat] = shapely.transform(moved[flat], _rounded)
     moved[~flat] = shapely.transform(moved[~flat], _rounded, include_z=True)
@@ -219,11 +220,19 @@ def _released(shapes: Geometries, working: str) -> Geometries:
         fixed = shapely.from_wkb(shapely.to_wkb(shapely.set_precision(moved[index], 10.0**-DECIMALS)))
         fixed = _of_dimension(fixed, dimension)
         moved[index] = None if fixed is None else shapely.transform(fixed, _rounded, include_z=bool(fixed.has_z))
-    return _oriented(moved)
+    return moved
 
 
 def _rounded(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.round(coordinates, DECIMALS) + 0.0
+
+
+def _normalised(shapes: Geometries) -> Geometries:
+    """Rings from their lowest vertex on, areas and points in a fixed order; lines keep their direction."""
+    result = shapes.copy()
+    others = shapely.get_dimensions(shapes) != 1
+    result[others] = shapely.normalize(shapes[others])
+    return result
 
 
 def _oriented(shapes: Geometries) -> Geometries:
@@ -237,16 +246,23 @@ def _multiplied(shapes: Geometries, before: Geometries) -> Geometries:
     now, then = shapely.get_type_id(shapes), shapely.get_type_id(before)
     for single, multi in zip(_SINGLE, _MULTI, strict=True):
         for index in np.flatnonzero((now == single) & (then == multi)):
-            result[index] = shapely.geometrycollections([shapes[index]]) if False else _multi([shapes[index]], multi)
+            result[index] = _multi(shapes[index : index + 1])
+    return result
+
+
+def _only(shapes: Geometries, which: NDArray[np.bool_]) -> Geometries:
+    result = shapes.copy()
+    result[~which] = None
     return result
 
 
 def _parts(shape: Any) -> Geometries:
     """The points, lines and polygons that a geometry consists of."""
-    parts = np.array([shape], dtype=object)
+    parts: Geometries = np.array([shape], dtype=object)
     while np.any(shapely.get_type_id(parts) >= GeometryType.MULTIPOINT):
         parts = shapely.get_parts(parts)
-    return parts[~shapely.is_empty(parts)]
+    present: Geometries = parts[~shapely.is_empty(parts)]
+    return present
 
 
 def _of_dimension(shape: Any, dimension: int) -> Any:
@@ -255,21 +271,17 @@ def _of_dimension(shape: Any, dimension: int) -> Any:
 
 
 def _assembled(parts: Geometries) -> Any:
-    """One geometry of parts of one dimension: themselves where there is one, merged where areas overlap; None of none."""
+    """One geometry of parts of one dimension: the part where there is one, merged areas where they overlap, or None."""
     if not len(parts):
         return None
     if shapely.get_dimensions(parts[0]) == 0:
         parts = shapely.get_parts(shapely.extract_unique_points(shapely.multipoints(parts)))
     if len(parts) == 1:
         return parts[0]
-    multi = _multi(parts, _MULTI[shapely.get_dimensions(parts[0])])
+    multi = _multi(parts)
     return multi if multi.is_valid else shapely.union_all(parts)
 
 
-def _multi(parts: Any, multi: GeometryType) -> Any:
-    make = {
-        GeometryType.MULTIPOINT: shapely.multipoints,
-        GeometryType.MULTILINESTRING: shapely.multilinestrings,
-        GeometryType.MULTIPOLYGON: shapely.multipolygons,
-    }[multi]
-    return make(parts)
+def _multi(parts: Geometries) -> Any:
+    make = (shapely.multipoints, shapely.multilinestrings, shapely.multipolygons)
+    return make[shapely.get_dimensions(parts[0])](parts)

@@ -6,6 +6,7 @@ the first row is written; the layer's own file is locked for the writing alone.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ _MULTI: dict[str, tuple[str, Callable[..., Any]]] = {
     "MULTILINESTRING": ("LINESTRING", shapely.multilinestrings),
     "MULTIPOLYGON": ("POLYGON", shapely.multipolygons),
 }
+_MADE = re.compile(r"uuid(_\d+)?")
 _MOST_COLUMNS = 1900  # SQLite takes 2000
 
 
@@ -300,7 +302,8 @@ def write(
 
 
 def _place(names: list[str], id_column: str | None) -> int | None:
-    if id_column is None:
+    """Where the id column is, None where ids are made: none is named, or one that an earlier load has made."""
+    if id_column is None or (_MADE.fullmatch(id_column) and id_column not in names):
         return None
     if id_column not in names:
         raise LoadError(f"there is no column {id_column}; there are: {', '.join(names)}")

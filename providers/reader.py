@@ -179,8 +179,8 @@ class Reader:
         into = crs.stored_transformer(self.relation.crs, target).transform_geometry(shapes)
         if crs.swaps(target):
             into = shapely.transform(into, lambda xy: xy[:, ::-1])
-        # tenths of a millimetre: no more than the coordinates of an edition hold
-        return into if target == self.relation.crs else _rounded(into, 4 if crs.is_metric(target) else 9)
+        # millimetres: no more than the coordinates of an edition hold
+        return into if target == self.relation.crs else _rounded(into, 3 if crs.is_metric(target) else 9)
 
 
 def _to_crs84(shapes: geojson.Geometries, source: str) -> geojson.Geometries:

@@ -7,20 +7,24 @@ the relation's own: `_rid` row id, `_key` the feature's id, `_geom` its geometry
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from providers import crs, editions, filters
 from providers.columns import Column, quote
 from providers.dataset import Dataset
-from providers.engines.geopackage import source_revision
 from providers.editions import ENVELOPE
+from providers.engines.geopackage import file, source_revision
 from providers.grant import Grant, GrantError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Relation:
     """A FROM item with its bound values, and what is known of it.
 
@@ -42,7 +46,13 @@ class Relation:
     revision: str
     edition: editions.Edition | None = None
 
-    @property
+    @cached_property
+    def identity(self) -> str:
+        """A hash of what is released through this relation: content, narrowing, properties."""
+        parts = (self.revision, self.params, self.columns)
+        return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+    @cached_property
     def queryables(self) -> filters.Queryables:
         """What an expression over this relation may name."""
         return filters.Queryables(
@@ -76,8 +86,40 @@ def open_relation(grant: Grant, definition: dict[str, Any], conn: sqlite3.Connec
     return _live(Dataset.from_definition(definition), grant, conn)
 
 
+class _Kept:
+    """Relations of editions, by the grant that they were made for and the edition that was current then."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._made: OrderedDict[int, tuple[Grant, editions.Edition, Relation]] = OrderedDict()
+
+    def get(self, grant: Grant, edition: editions.Edition) -> Relation | None:
+        # by identity, which is quicker than equality; the grant is kept with it, so that no other can take its place
+        found = self._made.get(id(grant))
+        return found[2] if found is not None and found[1] is edition else None
+
+    def put(self, grant: Grant, edition: editions.Edition, relation: Relation) -> None:
+        with self._lock:
+            self._made[id(grant)] = (grant, edition, relation)
+            if len(self._made) > self._size:
+                self._made.popitem(last=False)
+
+
+_kept = _Kept(2000)
+
+
 def _edition(grant: Grant, definition: dict[str, Any], conn: sqlite3.Connection) -> Relation:
     edition = editions.current(conn, grant.recipe, definition)
+    relation = _kept.get(grant, edition)
+    path = file(definition["data"])
+    if relation is None or relation.path is not path:
+        relation = _of_edition(grant, edition, path)
+        _kept.put(grant, edition, relation)
+    return relation
+
+
+def _of_edition(grant: Grant, edition: editions.Edition, path: Path) -> Relation:
     columns = tuple(column for column in edition.columns if column.name in grant.properties)
     missing = set(grant.properties) - {column.name for column in columns}
     if missing:
@@ -92,7 +134,7 @@ def _edition(grant: Grant, definition: dict[str, Any], conn: sqlite3.Connection)
         source = f"(SELECT {', '.join(names)} FROM {source}" + _and([w.sql for w in wheres]) + ")"
         params = tuple(value for where in wheres for value in where.params)
     return Relation(
-        path=Path(definition["data"]),
+        path=path,
         source=source,
         params=params,
         key=edition.key,

@@ -74,7 +74,7 @@ class App:
             )
             audience = self._audience(principal, prefix)
             answer = self._dispatch(http, audience, path)
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001 whatever fails is answered as problem details, and logged
             answer = self._refuse(http, _problem(err, http), audience)
         return (*finish(http, prefix, answer), principal.key_id or "-")
 
@@ -113,7 +113,7 @@ class App:
 
 def _split(path: str) -> tuple[str, str]:
     """The prefix ('' or '/open' …) and the path beneath it."""
-    head, slash, rest = path[1:].partition("/")
+    head, _, rest = path[1:].partition("/")
     if f"/{head}" in _PREFIXES:
         return f"/{head}", f"/{rest}"
     return "", path or "/"

@@ -114,8 +114,7 @@ def load(settings: Settings) -> Config:
     base = _yaml(files[0], texts[files[0]], problems)
     collections: dict[str, Collection] = {}
     for file in files[1:]:
-        found = _collection(file, texts[file], settings, problems, warnings)
-        if found is not None:
+        if found := _collection(file, texts[file], settings, problems, warnings):
             collections[found.id] = found
     for collection in collections.values():
         for tier, block in collection.blocks.items():

@@ -9,7 +9,7 @@ from typing import Any
 from providers.grant import Tier
 from server import identity, policy
 from server.config import Config
-from server.identity import ANONYMOUS, Principal
+from server.identity import ANONYMOUS, Principal, Unauthorized
 from server.state import State
 
 
@@ -18,9 +18,10 @@ def principal_of(state: State, who: str) -> Principal | None:
     if who == ANONYMOUS.name:
         return ANONYMOUS
     key = state.key(who)
-    if key is None or key.revoked is not None:
+    try:
+        return identity.principal(key) if key else None
+    except Unauthorized:
         return None
-    return identity.principal(key)
 
 
 def explain(

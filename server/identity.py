@@ -63,7 +63,7 @@ def identify(api_key: str | None, authorization: str | None, state: State) -> Pr
     key = state.authenticate(*match.groups())
     if key is None:
         raise Unauthorized("unknown key", match[1] if state.key(match[1]) else None)
-    return _principal(key)
+    return principal(key)
 
 
 def _password(authorization: str) -> str:
@@ -81,7 +81,8 @@ def _password(authorization: str) -> str:
     return password
 
 
-def _principal(key: Key) -> Principal:
+def principal(key: Key) -> Principal:
+    """The caller with this key. Raises Unauthorized where it is revoked or its scope is not valid."""
     if key.revoked is not None:
         raise Unauthorized("revoked key", key.id)
     try:

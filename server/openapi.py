@@ -183,8 +183,8 @@ def _limit(default: int, most: int) -> Members:
 def _parameters(api: API) -> Members:
     limits = api.config["server"].get("limits", {})
     # QGIS takes its page size from this one: the least of the collections' largest pages suits them all
-    most = [resource["limits"]["max_items"] for resource in api.config["resources"].values()]
-    most = min([*most, limits.get("max_items", 10000)])
+    least = [resource["limits"]["max_items"] for resource in api.config["resources"].values()]
+    most = min([*least, limits.get("max_items", 10000)])
     languages = api.config["server"]["languages"]
     uri: Members = {"type": "string", "format": "uri"}
     numbers = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6}

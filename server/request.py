@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +25,7 @@ MEDIA_TYPES = {
 }
 
 
-class Request(APIRequest):  # type: ignore[misc]
+class Request(APIRequest):
     """One request under an audience. `formats` maps each value of `f` that the route takes to its media type.
 
     `problem` is what is wrong with a configuration that was refused.
@@ -46,7 +46,8 @@ class Request(APIRequest):  # type: ignore[misc]
         self.audience = audience
         self.api = audience.api
         self._data = b""
-        self._args = http.args
+        # werkzeug's own mapping raises and catches for each absent name; a name given twice is refused in check()
+        self._args = http.args.to_dict()
         self._headers = http.headers
         self._path_info = path.strip("/")
         self._formats = formats
@@ -87,9 +88,10 @@ class Request(APIRequest):  # type: ignore[misc]
 
     def check(self, known: frozenset[str]) -> None:
         """Raises Problem 400 for a parameter that is unknown here, or given twice."""
-        for name, values in self._args.lists():
+        for name in self._args:
             if name not in known:
                 raise invalid(name, f"unknown parameter {name}")
+        for name, values in self.http.args.lists():
             if len(values) > 1:
                 raise invalid(name, f"{name} is given more than once")
 
@@ -99,16 +101,22 @@ class Request(APIRequest):  # type: ignore[misc]
 
     def href(self, path: str, **params: Any) -> str:
         """An address under the prefix that was asked under; parameters that are None are left out."""
-        query = "&".join(
-            f"{quote(name, safe='')}={quote(str(value), safe=',:/')}"
-            for name, value in params.items()
-            if value is not None
-        )
-        return self.api.base_url + path + ("?" + query if query else "")
+        query = encoded(params)
+        return f"{self.api.base_url}{path}?{query}" if query else self.api.base_url + path
 
     def translate(self, value: Any) -> Any:
         """A bilingual value of the configuration in the request's language."""
         return l10n.translate(value, self.locale)
+
+
+def encoded(params: Mapping[str, Any]) -> str:
+    """Parameters as a query string; those that are None are left out."""
+    return "&".join([f"{_quoted(name)}={_quoted(str(value))}" for name, value in params.items() if value is not None])
+
+
+@lru_cache(maxsize=2000)
+def _quoted(text: str) -> str:
+    return quote(text, safe=",:/")
 
 
 def _negotiate(http: HTTPRequest, formats: Mapping[str, str]) -> str:
@@ -117,13 +125,13 @@ def _negotiate(http: HTTPRequest, formats: Mapping[str, str]) -> str:
     if asked is not None:
         if asked not in formats:
             raise invalid("f", f"f must be one of {', '.join(formats)}")
-        return asked
+        return str(asked)
     accept = http.environ.get("HTTP_ACCEPT")
     first = next(iter(formats))
     if not accept or accept == "*/*":
         return first
     # JSON answers to all of its names, but the route's own media type is what is sent
-    offered = {media.split(";")[0]: name for name, media in reversed(formats.items())}
+    offered = {media.split(";")[0]: name for name, media in reversed(list(formats.items()))}
     if "json" in formats:
         for alias in ("application/json", "application/geo+json", "application/schema+json"):
             offered.setdefault(alias, "json")

@@ -90,7 +90,7 @@ def modified(seconds: int) -> str:
 
 def _zips(http: HTTPRequest) -> bool:
     accepted = http.environ.get("HTTP_ACCEPT_ENCODING")
-    if not accepted or "gzip" not in accepted and "*" not in accepted:
+    if not accepted or ("gzip" not in accepted and "*" not in accepted):
         return False
     return http.accept_encodings.quality("gzip") > 0
 

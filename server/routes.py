@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from werkzeug.routing import Map, Rule
 
 from server.handlers import collections, common, items
-from server.handlers.items import Answer
+from server.responses import Answer
 
 Handler = Callable[..., Answer]
 

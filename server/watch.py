@@ -23,6 +23,8 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._single = (str(settings.config / "tierra.yml"), str(settings.state / "mask.key"))
+        self._directory = str(settings.config / "collections")
         self._seen = self._look()
         self._config = configuration.load(settings)
         self.problem: tuple[str, ...] = ()
@@ -48,20 +50,20 @@ class Watch:
             LOGGER.error("configuration not readable: %s", err)
 
     def _look(self) -> Any:
-        made = []
-        for path in (self._settings.config / "tierra.yml", self._settings.state / "mask.key"):
+        """What tells one state of the files from another; it is taken at every request, so it makes no objects."""
+        seen: list[Any] = []
+        for path in self._single:
             try:
-                stat = os.stat(path)
-                made.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+                found = os.stat(path)
+                seen.append((found.st_mtime_ns, found.st_size, found.st_ino))
             except FileNotFoundError:
-                made.append((0, 0, 0))
+                seen.append(None)
         try:
-            with os.scandir(self._settings.config / "collections") as entries:
-                files = []
+            with os.scandir(self._directory) as entries:
                 for entry in entries:
                     if entry.name.endswith(".yml"):
-                        stat = entry.stat()
-                        files.append((entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+                        found = entry.stat()
+                        seen.append((entry.name, found.st_mtime_ns, found.st_size, found.st_ino))
         except FileNotFoundError:
-            files = []
-        return made, sorted(files)
+            seen.append(None)
+        return seen

@@ -52,7 +52,7 @@ def relate(name: str, one: shapely.Geometry, other: shapely.Geometry) -> bool:
 
 def _relation(name: str) -> Callable[[bytes | None, bytes | None], bool | None]:
     inverse = INVERSE[name]
-    # A statement has few literals, and gives them as bytes with every row: comparing bytes is quicker than hashing them.
+    # A statement has few literals, and gives them as bytes with every row: bytes compare quicker than they hash.
     kept: list[tuple[bytes, shapely.Geometry]] = []
 
     def prepared(blob: bytes) -> shapely.Geometry:

@@ -39,6 +39,12 @@ class Table:
         return next((column for column in self.columns if column.name == name), None)
 
 
+@lru_cache(maxsize=1000)
+def file(name: str) -> Path:
+    """The path of this name; kept, as a path is costly to make and quick to compare with itself."""
+    return Path(name)
+
+
 def connection(path: Path) -> sqlite3.Connection:
     """This thread's read-only connection to a file; it is opened once and kept.
 

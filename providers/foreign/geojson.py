@@ -47,7 +47,7 @@ class GeoJSONSource(Source):
         self._file: BinaryIO = path.open("rb")
         self._text: Any = self._file
         if encoding and codecs.lookup(encoding).name != "utf-8":
-            self._text = codecs.EncodedFile(self._file, "utf-8", encoding)
+            self._text = _Recoded(self._file, encoding)
         self._places: dict[str | None, int] = {}  # None is the feature's own id
         self._collection = not self._lines
         self.srs_id = 4326
@@ -131,6 +131,17 @@ class GeoJSONSource(Source):
         self._file.close()
 
 
+class _Recoded:
+    """A file in another encoding, read as UTF-8. (A bare `EncodedFile` lets `readinto` through to the file itself.)"""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        inner = codecs.EncodedFile(file, "utf-8", encoding)
+        self.read, self.seek, self.__iter = inner.read, inner.seek, inner.__iter__
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.__iter()
+
+
 def _text(geometry: Any) -> str | None:
     return None if geometry is None else json.dumps(geometry)
 
@@ -144,5 +155,9 @@ def _line(line: bytes) -> Any:
 
 
 def _trouble(path: Path, err: Exception) -> str:
-    hint = "a whole number of more than 64 bits must be text: " if "integer overflow" in str(err) else ""
-    return f"{path.name} is not JSON that can be read: {hint}{' '.join(str(err).split())}"
+    said = " ".join(str(err).split())
+    if "UTF8" in said or isinstance(err, UnicodeError):
+        return f"the text of {path.name} is not in the encoding that was taken (UTF-8, unless --encoding gave another)"
+    if "integer overflow" in said:
+        return f"{path.name} has a whole number of more than 64 bits, which must be text: {said}"
+    return f"{path.name} is not JSON that can be read: {said}"

@@ -12,11 +12,12 @@ from typing import Any
 
 from providers.columns import Column
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
+_SLASHES = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})(?!\d)(.*)", re.ASCII)
 # In text, what begins with a nought or has more than 15 digits is a code, not a quantity; so is 12E5.
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,14})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+([eE][+-]?\d{1,3})?|[eE][+-]\d{1,3})")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+([eE][+-]?\d{1,3})?|[eE][+-]\d{1,3})", re.ASCII)
 _EXACT = 2**53  # beyond it a double cannot hold every integer
 _LARGEST = 2**63
 
@@ -89,8 +90,8 @@ class Declared(Reader):
 
     def _time(self, value: Any) -> str:
         try:
-            text, naive = utc(value.replace("/", "-"))
-        except (ValueError, OverflowError, AttributeError) as err:
+            text, naive = utc(_iso(value))
+        except (ValueError, OverflowError, TypeError) as err:
             raise ValueError(f"{_shown(value)} is no date and time") from err
         self.naive = self.naive or naive
         return text
@@ -111,7 +112,7 @@ class Told(Reader):
         if kind not in self._first:
             self._first[kind] = (row, _shown(value))
         if kind == "date-time" and not self.naive:
-            self.naive = utc(value)[1]
+            self.naive = utc(_iso(value))[1]
         return taken
 
     def column(self, name: str) -> Column:
@@ -166,7 +167,13 @@ def _kind_of_text(value: str) -> tuple[str, Any]:
         return "integer", value
     if _NUMBER.fullmatch(value) and math.isfinite(float(value)):
         return "number", value
-    return ("boolean" if value.lower() in ("true", "false") else _kind_of_string(value)), _text(value)
+    return ("boolean" if value.lower() in ("true", "false") else _kind_of_string(_iso(value))), _text(value)
+
+
+def _iso(text: str) -> str:
+    """2024/2/9 as 2024-02-09, with what follows it; all else as it is."""
+    found = _SLASHES.fullmatch(text)
+    return f"{found[1]}-{found[2]:0>2}-{found[3]:0>2}{found[4]}" if found else text
 
 
 def _kind_of_string(text: str) -> str:
@@ -188,8 +195,8 @@ _STORE: dict[str, Callable[[Any], Any] | None] = {
     "integer": int,
     "number": float,
     "boolean": lambda taken: _plain(taken).lower() == "true",
-    "date": None,
-    "date-time": lambda taken: utc(taken)[0],
+    "date": _iso,
+    "date-time": lambda taken: utc(_iso(taken))[0],
     "string": _plain,
 }
 
@@ -210,8 +217,8 @@ def _boolean(value: Any) -> bool:
 
 def _date(value: Any) -> str:
     try:
-        return date.fromisoformat(value.replace("/", "-")).isoformat()
-    except (ValueError, AttributeError) as err:
+        return date.fromisoformat(_iso(value)).isoformat()
+    except (ValueError, TypeError) as err:
         raise ValueError(f"{_shown(value)} is no date") from err
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from server.commands.console import open_state, table
+from server.commands.editions import load_config
+from server.config import ConfigError, check_agreement
 from server.settings import Settings
 
 _DATE = click.DateTime(formats=["%Y-%m-%d"])
@@ -43,12 +45,10 @@ def add(
     by: str,
 ) -> None:
     """Grant the shared block of COLLECTION, which is conditional, to one department for a purpose and a time."""
-    from server import config
-
     names = None if properties is None else tuple(name.strip() for name in properties.split(",") if name.strip())
     try:
-        config.check_agreement(config.load(settings), collection, rows, names)
-    except config.ConfigError as err:
+        check_agreement(load_config(settings), collection, rows, names)
+    except ConfigError as err:
         raise click.ClickException(str(err)) from err
     with open_state(settings) as state:
         made = state.add_agreement(

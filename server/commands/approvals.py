@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from server.commands.console import open_state
+from server.commands.editions import build_editions, load_config
+from server.config import ConfigError
 from server.settings import Settings
 
 
@@ -18,12 +20,9 @@ def approve(settings: Settings, collection: str, by: str, because: str) -> None:
 
     A later change of the recipe makes the approval void.
     """
-    from server import config
-    from server.commands.editions import build_editions
-
     try:
-        recipe = config.load(settings).recipe(collection, "open")
-    except config.ConfigError as err:
+        recipe = load_config(settings).recipe(collection, "open")
+    except ConfigError as err:
         raise click.ClickException(str(err)) from err
     with open_state(settings) as state:
         approval = state.approve(collection, recipe.hash, by=by, because=because)

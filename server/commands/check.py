@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import click
 
-from providers.engines.geopackage import TableError
-from providers.grant import TIERS
 from providers import editions
+from providers.engines.geopackage import TableError
+from providers.grant import TIERS, Tier
 from server import config as configuration
 from server import explain as explanation
 from server import policy
@@ -58,7 +58,7 @@ def check(settings: Settings) -> None:
 @click.option("--action", default="read", show_default=True)
 @click.option("--tier", type=click.Choice(TIERS), help="The tier to look through. Default: the principal's best.")
 @click.pass_obj
-def explain(settings: Settings, who: str, collection: str, action: str, tier: str | None) -> None:
+def explain(settings: Settings, who: str, collection: str, action: str, tier: Tier | None) -> None:
     """Say which grant a principal has, why, and what it lets out."""
     config = load_config(settings)
     with open_state(settings) as state:

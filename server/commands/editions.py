@@ -37,11 +37,11 @@ def build(settings: Settings, collections: tuple[str, ...], stale: bool) -> None
 def status(settings: Settings) -> None:
     """Say of each edition whether it is current, behind its source, stale or missing."""
     config = load_config(settings)
-    rows = []
+    rows: list[tuple[str | None, ...]] = []
     for collection, recipe in _recipes(config, ()):
         definition = config.build_definition(recipe)
         edition, word = made.status(collection.dataset, recipe, settings.editions, definition)
-        rows.append((collection.id, recipe.tier, str(edition.count) if edition else None, edition and edition.built, word))
+        rows.append((collection.id, recipe.tier, str(edition.count) if edition else None, edition.built if edition else None, word))
     click.echo(table(("COLLECTION", "TIER", "FEATURES", "BUILT", "STATE"), rows))
 
 

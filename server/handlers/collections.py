@@ -11,9 +11,10 @@ from pygeoapi.provider.base import ProviderGenericError
 
 from providers.features import FeatureProvider
 from providers.reader import Reader
-from server.handlers.items import Answer, provider, render
+from server.handlers.items import provider, render
 from server.problems import not_found
 from server.request import MEDIA_TYPES, Request
+from server.responses import Answer
 
 FORMATS = {"json": MEDIA_TYPES["json"], "html": MEDIA_TYPES["html"]}
 SCHEMA_FORMATS = {"json": MEDIA_TYPES["schema"], "html": MEDIA_TYPES["html"]}

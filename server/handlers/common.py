@@ -13,9 +13,10 @@ from providers import editions
 from providers.engines.geopackage import TableError
 from providers.grant import TIERS
 from server import explain, openapi, policy
-from server.handlers.items import Answer, render
+from server.handlers.items import render
 from server.problems import Problem, invalid, not_found
 from server.request import MEDIA_TYPES, Request
+from server.responses import Answer
 from server.settings import ROOT
 
 FORMATS = {"json": MEDIA_TYPES["json"], "html": MEDIA_TYPES["html"]}

@@ -24,14 +24,14 @@ from providers.query import Query
 from providers.reader import Reader, collection
 from providers.temporal import datetime_where
 from server.problems import Problem, invalid, not_found
-from server.request import MEDIA_TYPES, Request
+from server.request import MEDIA_TYPES, Request, encoded
 from server.responses import Answer, modified, unchanged
 
 FORMATS = {"json": MEDIA_TYPES["geojson"], "html": MEDIA_TYPES["html"], "csv": MEDIA_TYPES["csv"]}
 ITEM_FORMATS = {"json": MEDIA_TYPES["geojson"], "html": MEDIA_TYPES["html"]}
 PARAMETERS = frozenset(
-    "f lang bbox bbox-crs crs datetime limit offset cursor sortby properties skipGeometry filter filter-lang filter-crs"
-    " resulttype".split()
+    {"f", "lang", "limit", "offset", "cursor", "resulttype", "sortby"}
+    | {"bbox", "bbox-crs", "crs", "datetime", "properties", "skipGeometry", "filter", "filter-lang", "filter-crs"}
 )
 # counted up when the same rows would be written otherwise, so that a client's copy of the former answer is not confirmed
 ANSWER_VERSION = 1
@@ -68,14 +68,15 @@ def get_items(api: API, request: Request, collection_id: str) -> Answer:
         validators(request, reader, headers)
         if "ETag" in headers and unchanged(request.http, headers):
             return headers, 304, b""
+        texts: list[bytes] = []
         if _hits(request):
-            texts, matched, cursor = [], reader.count(query), None
+            matched, cursor = reader.count(query), None
         elif target == crs.CRS84 and select is None and not skip:
             texts, matched, cursor = reader.texts(query)
         else:
             texts, matched, cursor = reader.features(query, target=target, select=select, skip_geometry=skip)
         names = [column.name for column in reader.relation.columns if select is None or column.name in select]
-    links = _page_links(request, collection_id, query, cursor, matched)
+    links = _page_links(request, collection_id, query, cursor)
     if request.negotiated == "json":
         return headers, 200, _page(texts, matched, links)
     if request.negotiated == "csv":
@@ -103,7 +104,11 @@ def get_item(api: API, request: Request, collection_id: str, feature_id: str) ->
     asked = {"crs": request.params.get("crs")}
     links = [
         request.link("self", path, request.media_type, "This document", **asked, f=request.params.get("f")),
-        *_alternates(request, path, ITEM_FORMATS, asked),
+        *(
+            request.link("alternate", path, media, f"This document as {name}", **asked, f=name)
+            for name, media in ITEM_FORMATS.items()
+            if name != request.negotiated
+        ),
         request.link("collection", base, MEDIA_TYPES["json"], _title(api, request, collection_id)),
     ]
     if request.negotiated == "json":
@@ -140,9 +145,7 @@ def validators(request: Request, reader: Reader, headers: dict[str, str]) -> Non
     collection_id = _collection_id(request)
     parts = (
         ANSWER_VERSION,
-        reader.relation.revision,
-        reader.relation.params,
-        reader.relation.columns,
+        reader.relation.identity,
         request.api.base_url,
         http.path,
         http.query_string,
@@ -157,7 +160,7 @@ def validators(request: Request, reader: Reader, headers: dict[str, str]) -> Non
 
 
 def _collection_id(request: Request) -> str:
-    return request.path_info.split("/")[1]
+    return str(request.path_info).split("/")[1]
 
 
 # what is asked
@@ -228,14 +231,14 @@ def _flag(request: Request, name: str) -> bool:
     text = request.params.get(name, "false").lower()
     if text not in ("true", "false"):
         raise invalid(name, f"{name} must be true or false")
-    return text == "true"
+    return bool(text == "true")
 
 
 def _hits(request: Request) -> bool:
     text = request.params.get("resulttype", "results")
     if text not in ("results", "hits"):
         raise invalid("resulttype", "resulttype must be results or hits")
-    return text == "hits"
+    return bool(text == "hits")
 
 
 def _sort(request: Request, source: FeatureProvider) -> tuple[tuple[str, bool], ...]:
@@ -277,36 +280,29 @@ def _page(texts: list[bytes], matched: int, links: list[dict[str, str]]) -> byte
     )
 
 
-def _page_links(
-    request: Request, collection_id: str, query: Query, cursor: str | None, matched: int
-) -> list[dict[str, str]]:
+def _page_links(request: Request, collection_id: str, query: Query, cursor: str | None) -> list[dict[str, str]]:
     base = f"/collections/{collection_id}"
-    path = base + "/items"
+    path = request.href(base + "/items")
     params = request.params
-    asked = {name: params[name] for name in params if name not in ("f", "offset", "cursor")}
-    place = {name: params[name] for name in ("offset", "cursor") if name in params}
-    format_ = {"f": params["f"]} if "f" in params else {}
-    links = [
-        request.link("self", path, request.media_type, "This document", **asked, **place, **format_),
-        *_alternates(request, path, FORMATS, {**asked, **place}),
-    ]
+    asked = encoded({name: value for name, value in params.items() if name not in ("f", "offset", "cursor")})
+    place = encoded({name: params.get(name) for name in ("offset", "cursor")})
+    format_ = encoded({"f": params.get("f")})
+
+    def link(rel: str, title: str, media: str, *parts: str) -> dict[str, str]:
+        together = "&".join(filter(None, parts))
+        return {"rel": rel, "type": media, "title": title, "href": f"{path}?{together}" if together else path}
+
+    links = [link("self", "This document", request.media_type, asked, place, format_)]
+    for name, media in FORMATS.items():
+        if name != request.negotiated:
+            links.append(link("alternate", f"This document as {name}", media, asked, place, f"f={name}"))
     if cursor:
-        links.append(request.link("next", path, request.media_type, "Next page", **asked, cursor=cursor, **format_))
+        links.append(link("next", "Next page", request.media_type, asked, f"cursor={cursor}", format_))
     if query.offset:
-        before = max(0, query.offset - query.limit)
-        links.append(request.link("prev", path, request.media_type, "Previous page", **asked, offset=before, **format_))
+        before = f"offset={max(0, query.offset - query.limit)}"
+        links.append(link("prev", "Previous page", request.media_type, asked, before, format_))
     links.append(request.link("collection", base, MEDIA_TYPES["json"], _title(request.api, request, collection_id)))
     return links
-
-
-def _alternates(
-    request: Request, path: str, formats: dict[str, str], asked: dict[str, Any]
-) -> list[dict[str, str]]:
-    return [
-        request.link("alternate", path, media, f"This document as {name}", **asked, f=name)
-        for name, media in formats.items()
-        if name != request.negotiated
-    ]
 
 
 def _csv(features: list[dict[str, Any]], names: list[str]) -> bytes:

@@ -1,8 +1,9 @@
-"""Do the commands for keys and agreements do what they say, and does a secret appear once and nowhere else?"""
+"""Do the commands for keys, approvals and agreements do what they say, and does a secret appear only once?"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,15 +12,37 @@ from typing import Any
 
 import click
 import pytest
+import shapely
 from click.testing import CliRunner, Result
 
+from providers.columns import Column
+from providers.engines import layers
 from server.commands.agreements import agreement
+from server.commands.approvals import approve
 from server.commands.console import table
+from server.commands.editions import editions
 from server.commands.keys import demo_keys, key
 from server.identity import Unauthorized, identify
 from server.settings import Settings, load
 from server.state import State
 
+PLOTS = """
+type: collection
+title: {en: Plots}
+description: {en: Plots}
+keywords: {en: [plots]}
+providers:
+  - type: feature
+    name: providers.features.FeatureProvider
+    data: land.gpkg
+    table: plots
+    id_field: plot
+    storage_crs: http://www.opengis.net/def/crs/OGC/1.3/CRS84
+    crs: [http://www.opengis.net/def/crs/OGC/1.3/CRS84]
+access:
+  open: {properties: [plot, landuse], rows: landuse <> '09'}
+  shared: {mode: conditional, properties: [plot, landuse, owner]}
+"""
 DEMO = ["shared", "internal-province", "internal-county", "approver"]
 WATER = "Department of Water Resources"
 
@@ -216,3 +239,139 @@ def test_a_table_is_aligned_as_a_terminal_shows_it() -> None:
     assert table(("ID", "NAME", "X"), [("a", "水利厅", None), ("bb", "Cafe\u0301", "1"), ("c", "", "2")]) == (
         "ID  NAME    X\na   水利厅  -\nbb  Cafe\u0301    1\nc   -       2"
     )
+
+
+@pytest.fixture
+def approver(state: State) -> str:
+    return state.add_key(tier="internal", name="王芳", level="province", division="51", roles=["approver"])[0]
+
+
+@pytest.fixture
+def plots(settings: Settings) -> Path:
+    """The file of a collection of three plots, one of which is not open."""
+    columns = [Column(name, "string") for name in ("plot", "landuse", "owner", "identity")]
+    with closing(layers.open_package(settings.data / "land.gpkg")) as conn:
+        layers.create_layer(conn, "plots", columns, id_column="plot", geometry_type="POINT", srs_id=4326)
+        blobs = layers.blobs([shapely.Point(103 + n, 30) for n in range(3)], 4326)
+        rows = [(blob, f"P{n}", f"0{n + 7}", "张三", "000") for n, blob in enumerate(blobs)]
+        layers.insert(conn, "plots", columns, rows)
+        layers.finish_layer(conn, "plots")
+    (settings.config / "tierra.yml").write_text("server: {}\nmetadata: {}\nlogging: {}\n")
+    path = settings.config / "collections" / "plots.yml"
+    path.parent.mkdir()
+    path.write_text(PLOTS)
+    return path
+
+
+def test_approving_stores_the_recipe_and_builds_its_editions(
+    settings: Settings, state: State, approver: str, plots: Path
+) -> None:
+    result = run(settings, approve, "plots", "--by", approver, "--because", "open list 2026, review 14")
+    assert result.exit_code == 0, result.output
+    (stored,) = state.approvals()
+    assert (stored.collection, stored.by, stored.name) == ("plots", approver, "王芳")
+    assert stored.because == "open list 2026, review 14"
+    assert re.fullmatch("[0-9a-f]{64}", stored.recipe_hash)
+    assert all(word in result.stdout for word in (stored.recipe_hash, approver, "王芳", stored.at))
+    lines = {
+        tuple(line.split()[:3]) for line in run(settings, editions, "status").output.splitlines() if "current" in line
+    }
+    assert lines == {("plots", "open", "2"), ("plots", "shared", "3")}
+    plots.write_text(PLOTS.replace("[plot, landuse]", "[plot, landuse, owner]"))
+    again = run(settings, approve, "plots", "--by", approver, "--because", "review 15")
+    assert again.exit_code == 0
+    assert state.approvals()[1].recipe_hash != stored.recipe_hash
+
+
+@pytest.mark.parametrize(
+    "collection, by, reason",
+    [("plots", "reader", "approver"), ("plots", "kaaaaaaaaaa", "no key"), ("fields", "approver", "fields")],
+)
+def test_what_may_not_be_approved_is_refused(
+    settings: Settings, state: State, approver: str, plots: Path, collection: str, by: str, reason: str
+) -> None:
+    reader, _ = state.add_key(tier="internal", name="Reader", level="nation")
+    by = {"reader": reader, "approver": approver}.get(by, by)
+    result = run(settings, approve, collection, "--by", by, "--because", "open list")
+    assert result.exit_code == 1 and reason in result.stderr and "Traceback" not in result.stderr
+    assert state.approvals() == []
+    assert "current" not in run(settings, editions, "status").output
+
+
+def test_a_collection_without_an_open_block_cannot_be_approved(
+    settings: Settings, state: State, approver: str, plots: Path
+) -> None:
+    plots.write_text(re.sub("(?m)^  open: .*$", "", PLOTS))
+    result = run(settings, approve, "plots", "--by", approver, "--because", "open list")
+    assert result.exit_code == 1 and "no open block" in result.stderr
+    assert state.approvals() == []
+
+
+def agreeing(settings: Settings, by: str, *words: str, agency: str = WATER) -> Result:
+    given = ["plots", "--agency", agency, "--purpose", "flood-control planning", "--by", by]
+    dates = ["--from", "2026-01-01", "--until", "2026-12-31"]
+    return run(settings, agreement, "add", *given, *dates, *words)
+
+
+def test_an_agreement_is_made_as_it_was_given(settings: Settings, state: State, approver: str, plots: Path) -> None:
+    state.add_key(tier="shared", name="QGIS", agency=WATER)
+    words = ["--rows", "landuse = '07'", "--properties", "plot, owner", "--items", "50"]
+    result = agreeing(settings, approver, *words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    (made,) = state.agreements()
+    assert made.id in result.stdout
+    assert (made.agency, made.collection, made.purpose, made.by) == (WATER, "plots", "flood-control planning", approver)
+    assert (made.starts, made.ends) == ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+    assert (made.rows, made.properties, made.items) == ("landuse = '07'", ("plot", "owner"), 50)
+
+
+def test_no_choice_of_properties_is_all_and_an_empty_one_none(
+    settings: Settings, state: State, approver: str, plots: Path
+) -> None:
+    unknown = agreeing(settings, approver, agency="Water")
+    assert unknown.exit_code == 0 and "No valid shared key names the agency Water" in unknown.stderr
+    assert agreeing(settings, approver, "--properties", "", agency="水利厅").exit_code == 0
+    assert [made.properties for made in state.agreements()] == [None, ()]
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["--properties", "plot,identity"], "identity"),
+        (["--properties", "plot,nothing"], "nothing"),
+        (["--rows", "identity = '000'"], "identity"),
+        (["--rows", "landuse ="], "rows"),
+        (["--rows", ""], "rows"),
+        (["--items", "0"], "items"),
+        (["--until", "2025-12-31"], "ends after"),
+        (["--until", "tomorrow"], "tomorrow"),
+    ],
+)
+def test_an_agreement_beyond_its_block_is_refused(
+    settings: Settings, state: State, approver: str, plots: Path, words: list[str], reason: str
+) -> None:
+    result = agreeing(settings, approver, *words)
+    assert result.exit_code != 0 and reason in result.stderr and "Traceback" not in result.stderr
+    assert state.agreements() == []
+
+
+def test_an_agreement_needs_a_conditional_block_and_an_approver(
+    settings: Settings, state: State, approver: str, plots: Path
+) -> None:
+    reader, _ = state.add_key(tier="internal", name="Reader", level="nation")
+    assert "approver" in agreeing(settings, reader).stderr
+    plots.write_text(PLOTS.replace("mode: conditional, ", ""))
+    assert "not conditional" in agreeing(settings, approver).stderr
+    plots.write_text(re.sub("(?m)^  shared: .*$", "", PLOTS))
+    assert "no shared block" in agreeing(settings, approver).stderr
+    assert state.agreements() == []
+
+
+def test_a_second_agreement_at_the_same_time_is_refused(
+    settings: Settings, state: State, approver: str, plots: Path
+) -> None:
+    assert agreeing(settings, approver).exit_code == 0
+    (first,) = state.agreements()
+    second = agreeing(settings, approver, "--from", "2026-12-31", "--until", "2027-06-30")
+    assert second.exit_code == 1 and first.id in second.stderr
+    assert agreeing(settings, approver, "--from", "2027-01-01", "--until", "2027-06-30").exit_code == 0

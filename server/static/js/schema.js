@@ -12,7 +12,8 @@ for (const place of document.querySelectorAll("[data-schema]")) {
     head.textContent = name;
     row.append(head);
     const title = property.title && property.title !== name ? property.title : "";
-    const type = [property.type, property.format].flat().filter(Boolean).join(", ");
+    const unit = property["x-ogc-unit"];
+    const type = [property.type, property.format].flat().filter(Boolean).join(", ") + (unit ? ` [${unit}]` : "");
     for (const text of [title, type, property["x-ogc-role"] ?? ""]) row.insertCell().textContent = text;
   }
   place.hidden = body.rows.length === 0;
