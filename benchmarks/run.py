@@ -63,18 +63,14 @@ def deep_by_key(target: Target, depth: int, released: int) -> str | None:
     if "offset" in members:
         return None
     query = f"?{urlencode(members)}"
-    pages = [
-        measure.fetch(target.port, target.items + q, target.headers)[1] for q in (query, f"?limit=10&offset={done}")
-    ]
+    pages = [measure.fetch(target.port, target.items + q, target.headers)[1] for q in (query, f"?limit=10&offset={done}")]
     ids = [[feature["id"] for feature in json.loads(page)["features"]] for page in pages]
     if ids[0] != ids[1]:
         raise RuntimeError("the page by key is not the page by offset")
     return query
 
 
-def measured(
-    target: Target, what: plan.Plan, load: measure.Load, wanted: set[str], say: Callable[[str], None]
-) -> dict[str, Any]:
+def measured(target: Target, what: plan.Plan, load: measure.Load, wanted: set[str], say: Callable[[str], None]) -> dict[str, Any]:
     """All wanted cases of one server, its memory and its start-up."""
     log = HERE / ".data" / "logs" / f"{target.key}.log"
     with targets.running(target, log) as (pid, start):
@@ -150,20 +146,14 @@ def all_targets(package: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, Ca
 
 
 @click.command()
-@click.option(
-    "--parcels", default=500_000, show_default=True, help="How many parcels the data has; made once, then kept."
-)
+@click.option("--parcels", default=500_000, show_default=True, help="How many parcels the data has; made once, then kept.")
 @click.option("--only", "names", default=",".join(NAMES), show_default=True, help="Servers, separated by commas.")
-@click.option(
-    "--cases", default="F1,F2,F3,F4,F5,F6k,F6o,F7,F7x,F8", show_default=True, help="Cases, separated by commas."
-)
+@click.option("--cases", default="F1,F2,F3,F4,F5,F6k,F6o,F7,F7x,F8", show_default=True, help="Cases, separated by commas.")
 @click.option("--duration", default=5.0, show_default=True, help="Seconds a case.")
 @click.option("--warmup", default=1.0, show_default=True, help="Seconds before each case that do not count.")
 @click.option("--connections", default=8, show_default=True)
 @click.option("--threads", default=1, show_default=True, help="Threads of wrk.")
-@click.option(
-    "--build/--no-build", default=True, help="Approve and build the edition first (needed once), and time it."
-)
+@click.option("--build/--no-build", default=True, help="Approve and build the edition first (needed once), and time it.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE / "results", help="Folder of the report.")
 def main(
     parcels: int,
@@ -206,9 +196,7 @@ def main(
             except Unavailable as err:
                 say(str(err))
                 found["targets"][name] = {"title": name, "notes": f"not measured: {err}"}
-    titles = {case.key: case.title for case in plan.cases(what, 0, "", "by key")} | {
-        k: title for k, (title, _) in CRAWL.items()
-    }
+    titles = {case.key: case.title for case in plan.cases(what, 0, "", "by key")} | {k: title for k, (title, _) in CRAWL.items()}
     found["cases"] = {key: titles[key] for key in cases.split(",")}
     if set(makers) - {"tierra", "tierra-key", "bare"}:
         found["machine"] |= report.peer_versions(peers.programs())

@@ -7,7 +7,8 @@ literal is taken into the CRS that the geometries are stored in, never the other
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import shapely
@@ -27,6 +28,14 @@ _VERTICES = 5000
 _CONNECTED = "(x'0101000000', x'0102000000', x'0103000000')"
 
 
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """A literal in stored coordinates; `whole` says whether that is all of it, and not what the stored CRS can express."""
+
+    areas: tuple[shapely.Geometry, ...]
+    whole: bool = True
+
+
 def shape(mapping: dict[str, Any], queryables: Queryables, literal_crs: str) -> Term:
     """A GeoJSON geometry in the axis order of `literal_crs` as a literal in stored coordinates. Raises FilterError."""
     kind = str(mapping["type"])[:30]
@@ -38,22 +47,19 @@ def shape(mapping: dict[str, Any], queryables: Queryables, literal_crs: str) -> 
         raise FilterError(f"not a geometry ({kind}): it is empty")
     if not found.is_valid:
         raise FilterError(f"not a valid geometry ({kind}): {shapely.is_valid_reason(found)}")
-    return _literal([_stored(found, literal_crs, queryables.crs)])
+    return Term("?", (), "geometry", value=_stored(found, literal_crs, queryables.crs))
 
 
 def box(numbers: Sequence[float], queryables: Queryables, literal_crs: str) -> Term:
     """A BBOX as a literal in stored coordinates; one across the antimeridian is two boxes. Raises FilterError."""
     try:
-        return _literal(crs.bbox_polygons(numbers, literal_crs, queryables.crs))
+        areas = crs.bbox_polygons(numbers, literal_crs, queryables.crs)
     except ValueError as err:
         raise FilterError(str(err)) from None
+    return Term("?", (), "geometry", value=Areas(tuple(areas)))
 
 
-def _literal(areas: Iterable[shapely.Geometry]) -> Term:
-    return Term("?", (), "geometry", value=tuple(areas))
-
-
-def _stored(geometry: shapely.Geometry, source: str, target: str) -> shapely.Geometry:
+def _stored(geometry: shapely.Geometry, source: str, target: str) -> Areas:
     try:
         if crs.swaps(source):
             geometry = shapely.transform(geometry, lambda xy: xy[:, ::-1])
@@ -61,13 +67,42 @@ def _stored(geometry: shapely.Geometry, source: str, target: str) -> shapely.Geo
     except crs.CRSError as err:
         raise FilterError(str(err)) from None
     if move.identity:
-        return geometry
+        return Areas((geometry,))
+    followed = _followed(geometry)
+    if crs.is_geographic(target):
+        return Areas((_moved(followed, move),))
+    # A projection gives coordinates on the far side of the globe too, wrong ones: what lies there is cut off first.
+    on_globe = source if crs.is_geographic(source) else crs.CRS84
+    degrees = followed if on_globe == source else _moved(followed, crs.stored_transformer(source, on_globe))
+    domain = crs._domain(crs.uri(target))
+    if domain.covers(shapely.box(*degrees.bounds)):
+        return Areas((_moved(followed, move),))
+    pieces = crs._pieces(list(_simple(degrees)), domain)
+    move = crs.stored_transformer(on_globe, target)
+    return Areas(tuple(_moved(_followed(piece), move) for piece in pieces), whole=False)
+
+
+def _followed(geometry: shapely.Geometry) -> shapely.Geometry:
+    """The geometry with vertices along its edges, for a transformation that bends them."""
     west, south, east, north = geometry.bounds
     piece = max((east - west) / _PIECES, (north - south) / _PIECES, geometry.length / _VERTICES)
-    moved = move.transform_geometry(shapely.segmentize(geometry, piece) if piece else geometry)
+    return shapely.segmentize(geometry, piece) if piece else geometry
+
+
+def _moved(geometry: shapely.Geometry, move: crs.Transformation) -> shapely.Geometry:
+    moved = move.transform_geometry(geometry)
     if moved is None:
-        raise FilterError(f"a geometry lies where {target} has no coordinates")
+        raise FilterError(f"a geometry lies where {move.target} has no coordinates")
     return moved if moved.is_valid else shapely.make_valid(moved)
+
+
+def _simple(geometry: shapely.Geometry) -> Iterator[shapely.Geometry]:
+    """The points, lines and polygons of a geometry."""
+    for part in shapely.get_parts(geometry):
+        if hasattr(part, "geoms"):
+            yield from _simple(part)
+        else:
+            yield part
 
 
 def relation(name: str, one: Term, other: Term, queryables: Queryables, exact_null: bool) -> Term:
@@ -80,14 +115,18 @@ def relation(name: str, one: Term, other: Term, queryables: Queryables, exact_nu
         if term.type != "geometry":
             raise FilterError(f"s_{name} is between geometries: expected one in place of a {term.type}")
     if one.value is not None and other.value is not None:
-        return Term("?", (int(relate(name, _whole(one.value), _whole(other.value))),), "boolean")
+        holds = relate(name, _united(one.value.areas), _united(other.value.areas))
+        return Term("?", (int(holds),), "boolean")
     if one.value is not None:
         one, name, other = other, INVERSE[name], one
     if other.value is None:
         return call(f"tierra_{name}", one, other, kind="boolean")
     if name == "disjoint":
-        return negated(related("intersects", other.value, queryables, exact_null=True))
-    return related(name, other.value, queryables, exact_null)
+        return negated(related("intersects", other.value.areas, queryables, exact_null=True))
+    areas = other.value.areas
+    if not other.value.whole and name in ("contains", "equals"):
+        areas = ()  # no feature reaches to where a part was cut off
+    return related(name, areas, queryables, exact_null)
 
 
 def related(name: str, areas: Sequence[shapely.Geometry], queryables: Queryables, exact_null: bool) -> Term:
@@ -111,13 +150,13 @@ def related(name: str, areas: Sequence[shapely.Geometry], queryables: Queryables
     return Term(sql, bounds + params, "boolean", 20)
 
 
-def _whole(areas: Sequence[shapely.Geometry]) -> shapely.Geometry:
+def _united(areas: Sequence[shapely.Geometry]) -> shapely.Geometry:
     return areas[0] if len(areas) == 1 else shapely.union_all(areas)
 
 
 def _parts(areas: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
     parts = [part for area in areas for part in shapely.get_parts(area) if not part.is_empty]
-    return parts if len(parts) <= _PARTS else [_whole(areas)]
+    return parts if len(parts) <= _PARTS else [_united(areas)]
 
 
 def _candidates(parts: Sequence[shapely.Geometry], rtree: str) -> tuple[str, tuple[float, ...]]:
@@ -134,15 +173,13 @@ def _exact(name: str, areas: Sequence[shapely.Geometry], queryables: Queryables)
         found = [_meets_box(area, queryables) for area in areas]
         sql = " OR ".join(sql for sql, _ in found)
         return f"({sql})" if len(found) > 1 else sql, tuple(value for _, params in found for value in params)
-    return f"tierra_{name}({queryables.geometry_sql}, ?)", (shapely.to_wkb(_whole(areas)),)
+    return f"tierra_{name}({queryables.geometry_sql}, ?)", (shapely.to_wkb(_united(areas)),)
 
 
 def _is_box(area: shapely.Geometry) -> bool:
     if area.geom_type == "Point":
         return True
-    return bool(
-        area.geom_type == "Polygon" and len(area.exterior.coords) == 5 and area.equals(shapely.box(*area.bounds))
-    )
+    return bool(area.geom_type == "Polygon" and len(area.exterior.coords) == 5 and area.equals(shapely.box(*area.bounds)))
 
 
 def _meets_box(area: shapely.Geometry, queryables: Queryables) -> tuple[str, tuple[Any, ...]]:

@@ -120,9 +120,7 @@ def released_format(how: Generalisation, geometry_type: str, *, clipped: bool) -
     return f"geometry-{kind}"
 
 
-def hilbert(
-    x: NDArray[np.float64], y: NDArray[np.float64], extent: tuple[float, float, float, float]
-) -> NDArray[np.int64]:
+def hilbert(x: NDArray[np.float64], y: NDArray[np.float64], extent: tuple[float, float, float, float]) -> NDArray[np.int64]:
     """Places of points (n) on the Hilbert curve of order 16 over an extent (minx, miny, maxx, maxy).
 
     Between 0 and 2³² - 1; neighbours on the curve are neighbours in the plane. Points outside the extent count as on
@@ -215,12 +213,17 @@ def _released(shapes: Geometries, working: str) -> Geometries:
     moved[flat] = shapely.transform(moved[flat], _rounded)
     moved[~flat] = shapely.transform(moved[~flat], _rounded, include_z=True)
     for index in np.flatnonzero(valid & ~shapely.is_missing(moved) & ~shapely.is_valid(moved)):
-        dimension = shapely.get_dimensions(moved[index])
-        # The precision that this sets goes with the round trip through WKB, else it would show in every later overlay.
-        fixed = shapely.from_wkb(shapely.to_wkb(shapely.set_precision(moved[index], 10.0**-DECIMALS)))
-        fixed = _of_dimension(fixed, dimension)
-        moved[index] = None if fixed is None else shapely.transform(fixed, _rounded, include_z=bool(fixed.has_z))
+        moved[index] = _on_decimals(moved[index])
     return moved
+
+
+def _on_decimals(shape: Any) -> Any:
+    """A valid geometry, with 9 decimals, of one whose vertices the rounding has put across its own edges."""
+    dimension = shapely.get_dimensions(shape)
+    made = shapely.set_precision(_of_dimension(shapely.make_valid(shape), dimension), 10.0**-DECIMALS)
+    # The precision goes with the round trip through WKB, else it would show in every later overlay.
+    fixed = _of_dimension(shapely.from_wkb(shapely.to_wkb(made)), dimension)
+    return None if fixed is None else shapely.transform(fixed, _rounded, include_z=bool(fixed.has_z))
 
 
 def _rounded(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -185,9 +185,7 @@ class Staged:
         if self.z:
             self.notes.append("geometries have heights (Z): they are kept")
         self.notes += [
-            f"column {name}: {note}"
-            for reader, name in zip(self._readers, names, strict=True)
-            for note in reader.notes()
+            f"column {name}: {note}" for reader, name in zip(self._readers, names, strict=True) for note in reader.notes()
         ]
         if np.isfinite(self._bounds).all() and not _within_area(self.srs_id, self._bounds):
             self.notes.append(
@@ -223,9 +221,7 @@ class Staged:
         self._conn.execute("DELETE FROM staged WHERE row IN (SELECT row FROM faults)")
 
 
-def stage(
-    source: Source, *, id_column: str | None, srs_id: int | None = None, advance: Advance | None = None
-) -> Staged:
+def stage(source: Source, *, id_column: str | None, srs_id: int | None = None, advance: Advance | None = None) -> Staged:
     """Read a file to its end and judge every row.
 
     `id_column` is the property (as the file names it) that identifies rows; without it a UUID is made for each.

@@ -21,6 +21,7 @@ from providers.columns import Column, quote
 from providers.dataset import Dataset
 from providers.editions import ENVELOPE
 from providers.engines.geopackage import file, source_revision
+from providers.generalise import released_format
 from providers.grant import Grant, GrantError
 
 
@@ -38,7 +39,7 @@ class Relation:
     key: Column
     columns: tuple[Column, ...]
     geometry: bool
-    geometry_types: tuple[str, ...]
+    geometry_format: str | None
     crs: str
     rtree: str | None
     envelope: bool
@@ -140,7 +141,7 @@ def _of_edition(grant: Grant, edition: editions.Edition, path: Path) -> Relation
         key=edition.key,
         columns=columns,
         geometry=edition.geometry,
-        geometry_types=edition.geometry_types,
+        geometry_format=edition.geometry_format,
         crs=crs.CRS84,
         rtree=quote(edition.rows + "_rtree") if edition.geometry else None,
         envelope=edition.geometry,
@@ -178,7 +179,7 @@ def _live(dataset: Dataset, grant: Grant, conn: sqlite3.Connection) -> Relation:
         key=dataset.id_column,
         columns=columns,
         geometry=table.geometry is not None,
-        geometry_types=(table.geometry_type,),
+        geometry_format=released_format(recipe.geometry, table.geometry_type, clipped=False) if table.geometry else None,
         crs=dataset.storage_crs,
         rtree=quote(table.rtree) if table.rtree else None,
         envelope=False,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from providers import filters, generalise, masks
+from providers.building import released
 from providers.columns import Column
 from providers.dataset import Dataset
-from providers.editions import released
 from providers.engines.geopackage import Table
 from providers.grant import ACTIONS, TIERS, Generalisation, Grant, GrantError, Mask, Recipe, Tier
 

@@ -126,9 +126,8 @@ def load(settings: Settings) -> Config:
                 problems.append(f"{collection.file}:{line}: clip: there is no collection {clip}")
             elif "POLYGON" not in collections[clip].table.geometry_type:
                 problems.append(f"{collection.file}:{line}: clip: {clip} is no collection of areas")
-    for section in ("server", "metadata", "logging"):
-        if not isinstance((base or {}).get(section), dict):
-            problems.append(f"{files[0]}:1: the section {section} is missing")
+    sections = [name for name in ("server", "metadata", "logging") if not isinstance((base or {}).get(name), dict)]
+    problems += [f"{files[0]}:1: the section {name} is missing" for name in sections]
     if problems:
         raise ConfigError(*problems)
     digest = hashlib.sha256(b"\0".join(str(file).encode() + b"\0" + text for file, text in texts.items()))

@@ -33,8 +33,6 @@ def check_scope(tier: str, agency: str | None, level: str | None, division: str 
         raise StateError(f"an internal key needs a level: one of {', '.join(LEVELS)}")
     digits = LEVELS[level]
     if not isinstance(division, str) or not re.fullmatch(f"[0-9]{{{digits}}}", division):
-        raise StateError(
-            f"division code: {digits} digits for a {level}" if digits else "the nation has no division code"
-        )
+        raise StateError(f"division code: {digits} digits for a {level}" if digits else "the nation has no division code")
     if division.endswith("00"):
         raise StateError("division code: expected it trimmed of its trailing zeros, at the level that it then has")

@@ -40,8 +40,7 @@ _TYPES = {
 # fiona makes straight lines of curves without a word. Formats that may hold them are asked for the rows that do.
 _MAY_CURVE = ("DXF", "DGN", "FlatGeobuf", "GML", "OpenFileGDB", "SQLite")
 _CURVED = (
-    "'CIRCULARSTRING', 'COMPOUNDCURVE', 'CURVEPOLYGON', 'MULTICURVE', 'MULTISURFACE', 'POLYHEDRALSURFACE', 'TIN',"
-    " 'TRIANGLE'"
+    "'CIRCULARSTRING', 'COMPOUNDCURVE', 'CURVEPOLYGON', 'MULTICURVE', 'MULTISURFACE', 'POLYHEDRALSURFACE', 'TIN', 'TRIANGLE'"
 )
 
 
@@ -110,9 +109,7 @@ class VectorSource(Source):
             if said := self._heard.errors():
                 faults.setdefault(len(features), said)
             if feature is not None and feature.id in curved:
-                faults[len(features)] = (
-                    "geometry: curves and surfaces are not supported, only points, lines and polygons"
-                )
+                faults[len(features)] = "geometry: curves and surfaces are not supported, only points, lines and polygons"
             features.append(feature)
         self._row += len(features)
         self.notes += [f"GDAL says: {text}" for text in self._heard.warnings()]
@@ -125,9 +122,7 @@ class VectorSource(Source):
         try:
             return {feature.id for feature in self._file.filter(where=f"OGR_GEOMETRY IN ({_CURVED})")}
         except (fiona.errors.FionaError, ValueError):
-            self.notes.append(
-                f"{self._file.driver} does not tell of curves: if there are, they are made of short lines"
-            )
+            self.notes.append(f"{self._file.driver} does not tell of curves: if there are, they are made of short lines")
             return set()
 
     @contextmanager
@@ -176,6 +171,8 @@ class _Messages(logging.Handler):
         return list(dict.fromkeys(self._take(logging.WARNING, logging.WARNING)))
 
     def _take(self, low: int, high: int) -> list[str]:
+        if not self._texts:
+            return []
         taken = [text for level, text in self._texts if low <= level <= high]
         self._texts = [(level, text) for level, text in self._texts if not low <= level <= high]
         return taken
@@ -187,7 +184,9 @@ def _shapes(features: list[Any], faults: dict[int, str]) -> NDArray[np.object_]:
         geometry = feature.geometry if feature is not None else None
         if geometry is not None:
             try:
-                found[position] = shape(geometry)
+                # By hand, for fiona's __geo_interface__ copies every coordinate once more.
+                plain = geometry.type != "GeometryCollection"
+                found[position] = shape({"type": geometry.type, "coordinates": geometry.coordinates} if plain else geometry)
             except (shapely.errors.ShapelyError, ValueError, TypeError, AttributeError) as err:
                 faults.setdefault(position, f"geometry: {err}")
     return found

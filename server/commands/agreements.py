@@ -26,9 +26,7 @@ def agreement() -> None:
 @click.option("--from", "starts", required=True, type=_DATE, help="First day, in UTC.")
 @click.option("--until", "ends", required=True, type=_DATE, help="Last day, in UTC.")
 @click.option("--rows", metavar="CQL2", help="Narrower rows, over properties of the shared block. Default: its rows.")
-@click.option(
-    "--properties", metavar="NAME,…", help="Fewer properties; '' for none. Default: those of the shared block."
-)
+@click.option("--properties", metavar="NAME,…", help="Fewer properties; '' for none. Default: those of the shared block.")
 @click.option("--items", type=click.IntRange(min=1), help="Largest page.")
 @click.option("--by", required=True, metavar="KEY-ID", help="Id of the approver's key, not the key itself.")
 @click.pass_obj

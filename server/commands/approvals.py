@@ -26,9 +26,7 @@ def approve(settings: Settings, collection: str, by: str, because: str) -> None:
         raise click.ClickException(str(err)) from err
     with open_state(settings) as state:
         approval = state.approve(collection, recipe.hash, by=by, because=because)
-    click.echo(
-        f"{collection}: recipe {approval.recipe_hash} approved by {approval.name} ({approval.by}), {approval.at}."
-    )
+    click.echo(f"{collection}: recipe {approval.recipe_hash} approved by {approval.name} ({approval.by}), {approval.at}.")
     build_editions(settings, [collection])
 
 

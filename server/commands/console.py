@@ -35,6 +35,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
 def _width(text: str) -> int:
     """Columns of a terminal; wide East Asian characters take two (Unicode Standard Annex 11), combining ones none."""
     return sum(
-        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
-        for character in text
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF") for character in text
     )

@@ -8,6 +8,7 @@ import click
 from tqdm import tqdm
 
 from providers import editions as made
+from providers.building import build as build_edition
 from providers.engines.geopackage import TableError, snapshot
 from providers.engines.indexes import index_source
 from providers.grant import GrantError, Recipe
@@ -41,7 +42,8 @@ def status(settings: Settings) -> None:
     for collection, recipe in _recipes(config, ()):
         definition = config.build_definition(recipe)
         edition, word = made.status(collection.dataset, recipe, settings.editions, definition)
-        rows.append((collection.id, recipe.tier, str(edition.count) if edition else None, edition.built if edition else None, word))
+        count, built = (str(edition.count), edition.built) if edition else (None, None)
+        rows.append((collection.id, recipe.tier, count, built, word))
     click.echo(table(("COLLECTION", "TIER", "FEATURES", "BUILT", "STATE"), rows))
 
 
@@ -67,7 +69,7 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
             continue
         try:
             with tqdm(total=_rows(collection), desc=f"{collection.id} ({recipe.tier})", unit="row", disable=None) as bar:
-                made.build(
+                build_edition(
                     collection.dataset, recipe, settings.editions, definition, mask_secret=secret, progress=bar.update
                 )
         except (GrantError, TableError) as err:

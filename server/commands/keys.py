@@ -64,9 +64,7 @@ def list_keys(settings: Settings) -> None:
     """List all keys, revoked ones too."""
     with open_state(settings) as state:
         keys = state.keys()
-    rows = [
-        (k.id, k.tier, k.name, k.agency, k.level, k.division, ", ".join(k.roles), k.created, k.revoked) for k in keys
-    ]
+    rows = [(k.id, k.tier, k.name, k.agency, k.level, k.division, ", ".join(k.roles), k.created, k.revoked) for k in keys]
     head = ("ID", "TIER", "NAME", "AGENCY", "LEVEL", "DIVISION", "ROLES", "CREATED", "REVOKED")
     click.echo(table(head, rows))
 
@@ -98,8 +96,7 @@ def demo_keys(settings: Settings) -> None:
                 if old.demo:
                     state.revoke(old.id)
             keys = {
-                name: state.add_key(name=f"Demonstration: {name}", demo=True, **scope)[1]
-                for name, scope in DEMO_KEYS.items()
+                name: state.add_key(name=f"Demonstration: {name}", demo=True, **scope)[1] for name, scope in DEMO_KEYS.items()
             }
             _write_private(path, json.dumps(keys, indent=2) + "\n")
         now = datetime.now(UTC)

@@ -21,19 +21,6 @@ SCHEMA_FORMATS = {"json": MEDIA_TYPES["schema"], "html": MEDIA_TYPES["html"]}
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0"
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _GREGORIAN = "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian"
-# Features Part 5, 9.2.2: how a schema says which geometries there may be
-_FORMATS = {
-    frozenset({"Point"}): "geometry-point",
-    frozenset({"MultiPoint"}): "geometry-multipoint",
-    frozenset({"Point", "MultiPoint"}): "geometry-point-or-multipoint",
-    frozenset({"LineString"}): "geometry-linestring",
-    frozenset({"MultiLineString"}): "geometry-multilinestring",
-    frozenset({"LineString", "MultiLineString"}): "geometry-linestring-or-multilinestring",
-    frozenset({"Polygon"}): "geometry-polygon",
-    frozenset({"MultiPolygon"}): "geometry-multipolygon",
-    frozenset({"Polygon", "MultiPolygon"}): "geometry-polygon-or-multipolygon",
-    frozenset({"GeometryCollection"}): "geometry-geometrycollection",
-}
 
 
 def get_collections(api: API, request: Request) -> Answer:
@@ -123,7 +110,7 @@ def _schema(
     if reader.relation.geometry:
         properties["geometry"] = {
             "x-ogc-role": "primary-geometry",
-            "format": geometry_format(reader.relation.geometry_types),
+            "format": reader.relation.geometry_format,
         }
     for column in reader.relation.columns:
         said = {
@@ -143,11 +130,6 @@ def _schema(
         "title": request.translate(api.config["resources"][collection_id]["title"]),
         "properties": properties,
     }
-
-
-def geometry_format(kinds: tuple[str, ...]) -> str:
-    """The `format` of a geometry that may be of any of these types."""
-    return _FORMATS.get(frozenset(kinds), "geometry-any")
 
 
 def _describe(api: API, request: Request, collection_id: str) -> dict[str, Any]:

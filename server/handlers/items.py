@@ -6,14 +6,11 @@ way over objects.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from typing import Any
 from urllib.parse import quote
 
 import orjson
-import shapely
 from pygeoapi.api import API
 from pygeoapi.plugin import load_plugin
 from pygeoapi.util import render_j2_template
@@ -22,6 +19,7 @@ from providers import crs
 from providers.features import FeatureProvider
 from providers.query import Query
 from providers.reader import Reader, collection
+from providers.tabular import comma_separated
 from providers.temporal import datetime_where
 from server.problems import Problem, invalid, not_found
 from server.request import MEDIA_TYPES, Request, encoded
@@ -84,7 +82,7 @@ def get_items(api: API, request: Request, collection_id: str) -> Answer:
             headers["Link"] = f'<{next(link["href"] for link in links if link["rel"] == "next")}>; rel="next"'
         headers["Content-Type"] = "text/csv; charset=utf-8"
         headers["Content-Disposition"] = f'attachment; filename="{collection_id}.csv"'
-        return headers, 200, _csv(collection(texts), names)
+        return headers, 200, comma_separated(texts, names)
     return headers, 200, _page_html(api, request, collection_id, source, texts, matched, links, query)
 
 
@@ -303,20 +301,6 @@ def _page_links(request: Request, collection_id: str, query: Query, cursor: str 
         links.append(link("prev", "Previous page", request.media_type, asked, before, format_))
     links.append(request.link("collection", base, MEDIA_TYPES["json"], _title(request.api, request, collection_id)))
     return links
-
-
-def _csv(features: list[dict[str, Any]], names: list[str]) -> bytes:
-    """A table with the id, the properties and the geometry as well-known text (RFC 4180, UTF-8)."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["id", *names, "geometry"])
-    shapes = [
-        None if feature["geometry"] is None else shapely.from_geojson(orjson.dumps(feature["geometry"]))
-        for feature in features
-    ]
-    for feature, wkt in zip(features, shapely.to_wkt(shapes, rounding_precision=-1, trim=True), strict=True):
-        writer.writerow([feature["id"], *(feature["properties"][name] for name in names), wkt])
-    return out.getvalue().encode()
 
 
 def _page_html(

@@ -105,9 +105,7 @@ def test_a_new_key_is_alone_on_standard_output_and_works(
         (["--tier", "internal", "--level", "nation", "--role", "admin"], "admin"),
     ],
 )
-def test_a_key_of_an_impossible_scope_is_not_made(
-    settings: Settings, state: State, words: list[str], reason: str
-) -> None:
+def test_a_key_of_an_impossible_scope_is_not_made(settings: Settings, state: State, words: list[str], reason: str) -> None:
     result = run(settings, key, "add", *words)
     assert result.exit_code != 0 and result.stdout == ""
     assert reason in result.stderr and "Traceback" not in result.stderr
@@ -273,9 +271,7 @@ def test_approving_stores_the_recipe_and_builds_its_editions(
     assert stored.because == "open list 2026, review 14"
     assert re.fullmatch("[0-9a-f]{64}", stored.recipe_hash)
     assert all(word in result.stdout for word in (stored.recipe_hash, approver, "王芳", stored.at))
-    lines = {
-        tuple(line.split()[:3]) for line in run(settings, editions, "status").output.splitlines() if "current" in line
-    }
+    lines = {tuple(line.split()[:3]) for line in run(settings, editions, "status").output.splitlines() if "current" in line}
     assert lines == {("plots", "open", "2"), ("plots", "shared", "3")}
     plots.write_text(PLOTS.replace("[plot, landuse]", "[plot, landuse, owner]"))
     again = run(settings, approve, "plots", "--by", approver, "--because", "review 15")
@@ -367,9 +363,7 @@ def test_an_agreement_needs_a_conditional_block_and_an_approver(
     assert state.agreements() == []
 
 
-def test_a_second_agreement_at_the_same_time_is_refused(
-    settings: Settings, state: State, approver: str, plots: Path
-) -> None:
+def test_a_second_agreement_at_the_same_time_is_refused(settings: Settings, state: State, approver: str, plots: Path) -> None:
     assert agreeing(settings, approver).exit_code == 0
     (first,) = state.agreements()
     second = agreeing(settings, approver, "--from", "2026-12-31", "--until", "2027-06-30")

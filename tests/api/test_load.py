@@ -4,79 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import fiona
 import pytest
 import shapely
-import yaml
-from click.testing import CliRunner, Result
-from shapely.geometry import mapping, shape
+from shapely.geometry import mapping
 
-from providers import loading
-from providers.engines import layers
-from providers.foreign import open_source
-from server import config
-from server.commands.load import load
 from server.settings import ROOT, Settings
-from server.settings import load as load_settings
+from tests.loads import PLOT, SQUARE, column, empty_settings, geojson, loaded, package, read, run, untouched
 from tests.needs import needs, reference
-
-SQUARE = shapely.box(500_000, 3_300_000, 500_010, 3_300_010)
-PLOT = {"type": "Polygon", "coordinates": [[[104, 30], [104.001, 30], [104.001, 30.001], [104, 30.001], [104, 30]]]}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "config" / "collections").mkdir(parents=True)
-    (tmp_path / "config" / "tierra.yml").write_bytes((ROOT / "config" / "tierra.yml").read_bytes())
-    names = {f"TIERRA_{name.upper()}": str(tmp_path / name) for name in ("config", "data", "state")}
-    return load_settings(names)
-
-
-def run(settings: Settings, file: Path, *words: str, collection: str = "c", code: int = 0) -> Result:
-    """Load a file; the exit code must be as expected."""
-    done = CliRunner().invoke(load, [str(file), "--collection", collection, *words], obj=settings)
-    assert done.exit_code == code, (done.output, done.exception)
-    return done
-
-
-def read(file: Path, layer: str | None = None) -> list[tuple[Any, dict[str, Any]]]:
-    """Geometries and properties of a file, as GDAL reads it."""
-    with fiona.open(file, layer=layer) as source:
-        return [(shape(f.geometry) if f.geometry else None, dict(f.properties)) for f in source]
-
-
-def loaded(settings: Settings, collection: str = "c") -> list[tuple[Any, dict[str, Any]]]:
-    return read(settings.data / f"{collection}.gpkg", collection)
-
-
-def column(settings: Settings, name: str, collection: str = "c") -> list[Any]:
-    """Values of a column as SQLite holds them."""
-    with closing(sqlite3.connect(settings.data / f"{collection}.gpkg")) as conn:
-        return [row[0] for row in conn.execute(f'SELECT "{name}" FROM "{collection}" ORDER BY fid')]
-
-
-def package(settings: Settings, sql: str, collection: str = "c") -> Any:
-    with closing(sqlite3.connect(settings.data / f"{collection}.gpkg")) as conn:
-        return conn.execute(sql).fetchone()
-
-
-def geojson(path: Path, *features: dict[str, Any], **members: Any) -> Path:
-    whole = [{"type": "Feature", "properties": {}, "geometry": PLOT} | feature for feature in features]
-    path.write_text(json.dumps({"type": "FeatureCollection", **members, "features": whole}), "utf-8")
-    return path
-
-
-def untouched(settings: Settings) -> bool:
-    """Whether there is neither data nor configuration of any collection."""
-    return not list(settings.data.glob("*")) and not list((settings.config / "collections").iterdir())
+    return empty_settings(tmp_path)
 
 
 # --- every row, as another program reads it ---
@@ -114,13 +58,18 @@ def test_formats_give_what_gdal_reads(settings: Settings, tmp_path: Path, driver
 
 
 @pytest.mark.parametrize(
-    "layer", ["ne_110m_admin_0_countries", "ne_110m_populated_places_simple", "ne_110m_rivers_lake_centerlines"]
+    "layer,count",
+    [
+        ("ne_110m_admin_0_countries", 177),
+        ("ne_110m_populated_places_simple", 243),
+        ("ne_110m_rivers_lake_centerlines", 13),
+    ],
 )
-def test_reference_layers_of_the_cql2_standard(settings: Settings, layer: str) -> None:
+def test_reference_layers_of_the_cql2_standard(settings: Settings, layer: str, count: int) -> None:
     file = reference("cql2", "ne110m4cql2.gpkg")
     run(settings, file, "--layer", layer, collection=layer)
     expected, found = read(file, layer), loaded(settings, layer)
-    assert len(found) == len(expected) == {"c": 177, "p": 243, "r": 13}[layer[8] if layer[8] != "a" else "c"]
+    assert len(found) == len(expected) == count
     for (a, has), (b, had) in zip(found, expected, strict=True):
         assert a.equals_exact(b, 0)
         has.pop("uuid")
@@ -245,7 +194,7 @@ def test_crs_comes_from_the_file_or_the_caller(settings: Settings, tmp_path: Pat
     assert package(settings, "SELECT srs_id FROM gpkg_geometry_columns") == (4549,)
     for wrong in ("EPSG:5773", "EPSG:999999", "Beijing"):  # a height, none, none
         run(settings, file, "--replace", "--crs", wrong, code=2)
-    assert loaded(settings)[0][0].equals_exact(SQUARE, 0)
+    assert loaded(settings)[0][0].equals(SQUARE)
 
 
 def test_older_geojson_names_its_crs(settings: Settings, tmp_path: Path) -> None:

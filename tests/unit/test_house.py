@@ -6,7 +6,7 @@ import ast
 import configparser
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from itertools import pairwise
 from pathlib import Path
 
@@ -66,6 +66,11 @@ def declared(section: str = "options", key: str = "install_requires") -> dict[st
     return {canonicalize_name(r.name): r for r in requirements}
 
 
+def brought_by(distribution: str) -> set[str]:
+    """What a distribution itself requires."""
+    return {canonicalize_name(Requirement(line).name) for line in requires(distribution) or ()}
+
+
 def imported(folders: tuple[str, ...]) -> dict[str, str]:
     """Distributions that the code imports, each with a file that does."""
     own = {*PACKAGES, "tests", "benchmarks", *sys.stdlib_module_names}
@@ -88,9 +93,9 @@ def test_every_import_is_a_declared_dependency() -> None:
 
 
 def test_every_import_of_the_tests_is_declared() -> None:
-    known = declared() | declared("options.extras_require", "test")
-    # Other programs' modules, in scripts that their own interpreter runs; and what pytest itself brings.
-    beside = {"packaging", "qgis", "osgeo", "gdal"}
+    known = {*declared(), *declared("options.extras_require", "test"), *brought_by("pygeoapi"), *brought_by("pytest")}
+    # Other programs' modules, in scripts that their own interpreter runs.
+    beside = {"qgis", "osgeo", "gdal"}
     assert {n: p for n, p in imported(("tests/",)).items() if n not in known and n not in beside} == {}
 
 
@@ -100,9 +105,7 @@ def test_every_dependency_is_used_bounded_and_explained() -> None:
     assert not unused
     for name, requirement in requirements.items():
         assert {">=", "<"} <= {s.operator for s in requirement.specifier}, f"{name} has no lower or no upper bound"
-    lines = (
-        (ROOT / "setup.cfg").read_text(encoding="utf-8").split("install_requires =")[1].split("\n\n")[0].splitlines()
-    )
+    lines = (ROOT / "setup.cfg").read_text(encoding="utf-8").split("install_requires =")[1].split("\n\n")[0].splitlines()
     stated = [line.strip() for line in lines if line.strip()]
     alone = [b for a, b in pairwise(stated) if not (a.startswith("#") or b.startswith("#"))]
     assert not alone, "these have no reason before them"

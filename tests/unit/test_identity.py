@@ -195,28 +195,23 @@ def test_a_revoked_key_is_refused_from_then_on(state: State, path: Path) -> None
         "secret_sha256 = X'00'",
     ],
 )
-def test_a_corrupted_row_refuses_its_key_and_no_other(tmp_path: Path, change: str) -> None:
-    path = tmp_path / "state.sqlite"
-    with closing(State(path)) as state:
-        bad_id, bad = state.add_key(tier="internal", name="Bad", level="county", division="510104")
-        good_id, good = state.add_key(tier="internal", name="Good", level="nation")
-        assert identify(bad, None, state).key_id == bad_id
-        with closing(sqlite3.connect(path)) as raw, raw:
-            assert raw.execute(f"UPDATE keys SET {change} WHERE id = ?", (bad_id,)).rowcount == 1
-        with pytest.raises(Unauthorized):
-            identify(bad, None, state)
-        assert identify(good, None, state).key_id == good_id
+def test_a_corrupted_row_refuses_its_key_and_no_other(state: State, path: Path, county: tuple[str, str], change: str) -> None:
+    bad_id, bad = state.add_key(tier="internal", name="Bad", level="county", division="510104")
+    assert identify(bad, None, state).key_id == bad_id
+    with closing(sqlite3.connect(path)) as raw, raw:
+        assert raw.execute(f"UPDATE keys SET {change} WHERE id = ?", (bad_id,)).rowcount == 1
+    with pytest.raises(Unauthorized):
+        identify(bad, None, state)
+    assert identify(county[1], None, state).key_id == county[0]
 
 
-def test_a_shared_key_without_its_agency_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state.sqlite"
-    with closing(State(path)) as state:
-        for value in ("NULL", "''"):
-            _, key = state.add_key(tier="shared", name="Reader", agency="Water")
-            with closing(sqlite3.connect(path)) as raw, raw:
-                raw.execute(f"UPDATE keys SET agency = {value}")
-            with pytest.raises(Unauthorized):
-                identify(key, None, state)
+@pytest.mark.parametrize("value", ["NULL", "''"])
+def test_a_shared_key_without_its_agency_is_refused(state: State, path: Path, value: str) -> None:
+    key_id, key = state.add_key(tier="shared", name="Reader", agency="Water")
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute(f"UPDATE keys SET agency = {value} WHERE id = ?", (key_id,))
+    with pytest.raises(Unauthorized):
+        identify(key, None, state)
 
 
 @given(data=st.data())

@@ -32,6 +32,13 @@ def state(path: Path) -> Iterator[State]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    """A state that stays without keys."""
+    with closing(State(tmp_path_factory.mktemp("empty") / "state.sqlite")) as opened:
+        yield opened
+
+
 @pytest.fixture
 def approver(state: State) -> str:
     return state.add_key(name="王芳", roles=["approver"], **PROVINCE)[0]
@@ -120,10 +127,10 @@ def test_scope_is_kept(state: State, scope: dict[str, Any], stored: tuple[Any, .
         (PROVINCE | {"roles": ["root"]}, "role"),
     ],
 )
-def test_scope_is_refused(state: State, scope: dict[str, Any], reason: str) -> None:
+def test_scope_is_refused(empty: State, scope: dict[str, Any], reason: str) -> None:
     with pytest.raises(StateError, match=reason):
-        state.add_key(name="Somebody", **scope)
-    assert state.keys() == []
+        empty.add_key(name="Somebody", **scope)
+    assert empty.keys() == []
 
 
 def test_revoking_twice_keeps_the_first_time(state: State, path: Path) -> None:
@@ -183,9 +190,7 @@ def test_an_approval_outlives_its_approvers_key(state: State, approver: str) -> 
         ({"tier": "internal", "level": "nation"}, "role"),
     ],
 )
-def test_only_an_approver_approves_and_agrees(
-    state: State, approver: str, scope: dict[str, Any] | None, reason: str
-) -> None:
+def test_only_an_approver_approves_and_agrees(state: State, approver: str, scope: dict[str, Any] | None, reason: str) -> None:
     if scope is None:
         by = state.revoke(approver).id
     else:
@@ -318,9 +323,7 @@ def test_an_unreadable_agreement_gives_nothing_and_hides_nothing(
 
 @settings(max_examples=25, deadline=None)
 @given(spans=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)), min_size=1, max_size=8))
-def test_at_most_one_agreement_holds_at_a_time(
-    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[int, int]]
-) -> None:
+def test_at_most_one_agreement_holds_at_a_time(tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[int, int]]) -> None:
     """Against a brute force over the days: an agreement is refused just when one of its days is taken."""
     first = date(2026, 1, 1)
     taken: dict[int, str] = {}

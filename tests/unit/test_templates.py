@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,15 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
-from pygeoapi import l10n
+from jinja2 import Environment, FileSystemBytecodeCache
+from pygeoapi import l10n, util
 from pygeoapi.util import render_j2_template
 
 SERVER = Path(__file__).resolve().parents[2] / "server"
 CATALOGUE = SERVER / "locale" / "zh" / "LC_MESSAGES"
 ROOT = "http://maps.example:5000"
 # Breaks out of text, of both kinds of quoted attribute, of a script block and of a comment, if anything does.
-HOSTILE = (
-    """x</script><script>alert(1)</script>--><img src=//evil.example/x onerror=alert(2)>"' onload='alert(3)&lt;中文"""
-)
+HOSTILE = """x</script><script>alert(1)</script>--><img src=//evil.example/x onerror=alert(2)>"' onload='alert(3)&lt;中文"""
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 CALLER = {"name": HOSTILE, "tier": "internal", "agency": HOSTILE, "division": "51"}
@@ -179,14 +179,7 @@ def data(base: str) -> dict[str, dict[str, Any]]:
         **paths,
     }
     problem = {"code": HOSTILE, "type": HOSTILE, "description": HOSTILE}
-    items = {
-        "links": links,
-        "itemtype": "feature",
-        "items_path": f"{here}/items",
-        "offset": 0,
-        "id_field": "name",
-        **paths,
-    }
+    items = {"links": links, "itemtype": "feature", "items_path": f"{here}/items", "offset": 0, "id_field": "name", **paths}
     document = {"openapi-document-path": f"{base}/openapi"}
     landing = {"title": HOSTILE, "description": HOSTILE, "links": links, "process": True}
     return {
@@ -221,6 +214,15 @@ def data(base: str) -> dict[str, dict[str, Any]]:
 PAGES = list(data(ROOT))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """pygeoapi compiles the templates again for every page; here they are compiled once."""
+    kept = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(util, "Environment", partial(Environment, bytecode_cache=kept))
+        yield
+
+
 @cache
 def rendered(name: str, context: str, language: str = "en") -> str:
     return render(name, context, language)
@@ -250,10 +252,7 @@ def test_hostile_data_stay_text(name: str, context: str) -> None:
     assert not tags & {"iframe", "object", "embed", "base", "style"}
     for tag, attributes in page.elements:
         assert not [a for a in attributes if a.startswith("on") or a == "style"], (tag, attributes)
-    assert all(
-        a.get("type") == "application/json" or (a.get("src") or "").startswith("/static/js/")
-        for a in page.all("script")
-    )
+    assert all(a.get("type") == "application/json" or (a.get("src") or "").startswith("/static/js/") for a in page.all("script"))
     assert [a["src"] for a in page.all("img")] == ["/static/img/logo.svg"]
 
 
@@ -264,10 +263,7 @@ def test_nothing_is_loaded_from_elsewhere(name: str, context: str) -> None:
     loaded = [a["src"] for tag in ("script", "img") for a in page.all(tag) if "src" in a]
     loaded += [a["href"] for a in page.all("link") if a["rel"] in ("stylesheet", "icon")]
     loaded += [
-        a[key]
-        for a in page.all("div")
-        for key in ("data-vendor", "data-outline", "data-schema", "data-document")
-        if key in a
+        a[key] for a in page.all("div") for key in ("data-vendor", "data-outline", "data-schema", "data-document") if key in a
     ]
     loaded += [a["action"] for a in page.all("form")]
     prefix = (CONTEXTS[context] or {}).get("prefix", "")
@@ -277,9 +273,7 @@ def test_nothing_is_loaded_from_elsewhere(name: str, context: str) -> None:
             assert (SERVER / address[1:]).exists(), address
     for href in page.hrefs():
         assert href.startswith(("/", "#", "?lang=", "https://", "mailto:")) and not href.startswith("//"), href
-        assert not href.startswith("https://") or href.startswith(
-            ("https://other.example/", "https://licence.example/")
-        ), href
+        assert not href.startswith("https://") or href.startswith(("https://other.example/", "https://licence.example/")), href
 
 
 def test_our_scripts_and_styles_name_no_other_host() -> None:
@@ -378,10 +372,7 @@ def texts(of: Catalog) -> dict[Any, Any]:
 
 
 def test_every_text_has_its_chinese() -> None:
-    used = {
-        message
-        for _, _, message, _, _ in extract_from_dir(SERVER / "templates", [("**.html", "jinja2.ext:babel_extract")])
-    }
+    used = {message for _, _, message, _, _ in extract_from_dir(SERVER / "templates", [("**.html", "jinja2.ext:babel_extract")])}
     translated = texts(catalogue("po"))
     assert len(used) > 80
     assert set(translated) == used

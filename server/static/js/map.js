@@ -49,20 +49,22 @@ export function rectangle(bbox) {
   };
 }
 
-/** Lines of the degree net for a view, about six across. */
+/** The degree net of a view: four lines or more across it, each with its label at the left or lower edge. */
 function net(view) {
-  const [w, s, e, n] = [view.getWest(), Math.max(view.getSouth(), -80), view.getEast(), Math.min(view.getNorth(), 80)];
-  const span = Math.max(e - w, n - s);
-  const step = [30, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((d) => span / d >= 4) ?? 0.0005;
-  const lines = [];
-  const label = (value, positive, negative) => {
-    const x = ((value + 540) % 360) - 180;
-    return `${+Math.abs(x).toFixed(4)}°${x < 0 ? negative : x > 0 ? positive : ""}`;
+  const [w, s, e, n] = [view.getWest(), Math.max(view.getSouth(), -MERCATOR), view.getEast(), Math.min(view.getNorth(), MERCATOR)];
+  const step = [30, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((d) => (e - w) / d >= 4) ?? 0.0005;
+  const features = [];
+  const add = (line, anchor, value, [positive, negative]) => {
+    const text = `${+Math.abs(value).toFixed(4)}°${value > 0 ? positive : value < 0 ? negative : ""}`;
+    features.push({ type: "Feature", properties: {}, geometry: { type: "LineString", coordinates: line } });
+    features.push({ type: "Feature", properties: { text, anchor }, geometry: { type: "Point", coordinates: line[0] } });
   };
-  const add = (coordinates, text) => lines.push({ type: "Feature", properties: { text }, geometry: { type: "LineString", coordinates } });
-  for (let x = Math.floor(w / step) * step; x <= e; x += step) add([[x, -MERCATOR], [x, MERCATOR]].map(([a, b]) => [a, Math.max(s - span, Math.min(n + span, b))]), label(x, "E", "W"));
-  for (let y = Math.floor(s / step) * step; y <= n; y += step) add([[w - span, y], [e + span, y]], label(y, "N", "S"));
-  return { type: "FeatureCollection", features: lines };
+  for (let i = Math.ceil(w / step); i * step <= e; i++) {
+    const x = i * step;
+    add([[x, s], [x, n]], "bottom", ((((x + 180) % 360) + 360) % 360) - 180, "EW");
+  }
+  for (let i = Math.ceil(s / step); i * step <= n; i++) add([[w, i * step], [e, i * step]], "left", i * step, "NS");
+  return { type: "FeatureCollection", features };
 }
 
 const collection = (geometries) => ({
@@ -80,7 +82,7 @@ function style(geometries) {
     sources: { net: empty, outline: empty, features: { type: "geojson", data: collection(geometries) } },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": "#eef1ee" } },
-      { id: "net", type: "line", source: "net", paint: { "line-color": "#d3dad5", "line-width": 1 } },
+      { id: "net", type: "line", source: "net", filter: only("LineString"), paint: { "line-color": "#d3dad5", "line-width": 1 } },
       { id: "outline", type: "line", source: "outline", paint: { "line-color": "#93a19b", "line-width": 1 } },
       { id: "areas", type: "fill", source: "features", filter: only("Polygon"), paint: { "fill-color": picked(PICKED, INK), "fill-opacity": 0.22 } },
       { id: "edges", type: "line", source: "features", filter: only("Polygon"), paint: { "line-color": picked(PICKED, INK), "line-width": picked(2.5, 1.2) } },
@@ -90,8 +92,11 @@ function style(geometries) {
         paint: { "circle-color": picked(PICKED, INK), "circle-radius": picked(8, 5), "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
       },
       {
-        id: "degrees", type: "symbol", source: "net",
-        layout: { "symbol-placement": "line", "text-rotation-alignment": "viewport", "text-field": ["get", "text"], "text-size": 11, "text-font": ["sans-serif"], "symbol-spacing": 400 },
+        id: "degrees", type: "symbol", source: "net", filter: only("Point"),
+        layout: {
+          "text-field": ["get", "text"], "text-anchor": ["get", "anchor"], "text-offset": [0.3, -0.3], "text-size": 11,
+          "text-font": ["sans-serif"], "text-allow-overlap": true,
+        },
         paint: { "text-color": "#6b7a74", "text-halo-color": "#eef1ee", "text-halo-width": 1.5 },
       },
     ],
@@ -124,7 +129,7 @@ export async function draw(element, geometries, { popup = null, onPick = () => {
     return null;
   }
   map.addControl(new maplibre.NavigationControl({ showCompass: false }));
-  map.addControl(new maplibre.ScaleControl());
+  map.addControl(new maplibre.ScaleControl(), "bottom-right");
   const box = bounds(geometries);
   if (box) map.fitBounds(box, { padding: 40, maxZoom: 15, animate: false });
 
