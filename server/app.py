@@ -19,8 +19,8 @@ from server import identity
 from server import settings as environment
 from server.audiences import Audience, Audiences
 from server.handlers.common import CHALLENGE
-from server.handlers.items import render
 from server.identity import ANONYMOUS, Principal, Unauthorized
+from server.pages import render
 from server.policy import tiers_of
 from server.problems import MEDIA_TYPE, Problem, not_found
 from server.request import MEDIA_TYPES, Request

@@ -89,6 +89,7 @@ def _project(config: Config, grants: dict[str, Grant], tier: Tier, prefix: str) 
         "locale_dir": str(ROOT / "server" / "locale"),
     }
     base["tierra"] = {"tier": tier, "prefix": prefix, "root": config.settings.url, "caller": None, "tiers": []}
+    base["tierra"]["outline"] = "divisions"  # drawn behind the maps, where the caller may see it
     base["resources"] = {name: _resource(config, grant) for name, grant in grants.items()}
     return base
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 
 from server.settings import Settings
 
@@ -16,12 +17,12 @@ def secret(settings: Settings) -> bytes:
     path = settings.state / _FILE
     if not path.exists():
         settings.state.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:  # another process was first
-            return path.read_bytes()
-        with os.fdopen(handle, "wb") as file:
+        new = path.with_name(f"{_FILE}.{os.getpid()}")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # another process was first: its key counts
+            os.link(new, path)
+        new.unlink()
     return path.read_bytes()
 
 

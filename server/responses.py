@@ -16,10 +16,10 @@ GZIP_FROM = 1000
 _ZIPPED = ("json", "text/", "javascript", "svg")
 _IDENTITY = "X-API-Key, Authorization"
 _VARY = "Accept, Accept-Language, Accept-Encoding"
-# the pages run only what this server sends; a map draws its images from memory
+# the pages run only what this server sends
 _POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
-    " object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _SENT_TO_SCRIPTS = "Content-Crs, ETag, Link, Location, Allow"
 

@@ -11,7 +11,8 @@ from pygeoapi.provider.base import ProviderGenericError
 
 from providers.features import FeatureProvider
 from providers.reader import Reader
-from server.handlers.items import provider, render
+from server.handlers.items import provider
+from server.pages import render
 from server.problems import not_found
 from server.request import MEDIA_TYPES, Request
 from server.responses import Answer
@@ -88,7 +89,7 @@ def get_sortables(api: API, request: Request, collection_id: str) -> Answer:
     with source.reading() as reader:
         content = _schema(api, request, collection_id, source, reader, "sortables")
     content["properties"] = {name: content["properties"][name] for name in source.sortables}
-    return _answer(api, request, collection_id, "collections/queryables.html", content)
+    return _answer(api, request, collection_id, "collections/sortables.html", content)
 
 
 def _answer(api: API, request: Request, collection_id: str, template: str, content: dict[str, Any]) -> Answer:
@@ -137,7 +138,6 @@ def _describe(api: API, request: Request, collection_id: str) -> dict[str, Any]:
     base = f"/collections/{collection_id}"
     # JSON-LD is not offered; the document itself is named without f, as it was asked
     data["links"] = [link for link in data["links"] if link["type"] != "application/ld+json"]
-    data["links"].append(request.link("items", base + "/items", MEDIA_TYPES["csv"], "Items as CSV", f="csv"))
     data["links"].append(request.link(f"{RELATION}/sortables", base + "/sortables", MEDIA_TYPES["schema"], "Sortables"))
     data["itemType"] = "feature"
     extent = _extent(api, collection_id)

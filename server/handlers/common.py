@@ -13,7 +13,7 @@ from providers import editions
 from providers.engines.geopackage import TableError
 from providers.grant import TIERS
 from server import explain, openapi, policy
-from server.handlers.items import render
+from server.pages import render
 from server.problems import Problem, invalid, not_found
 from server.request import MEDIA_TYPES, Request
 from server.responses import Answer
@@ -177,4 +177,7 @@ def get_static(api: API, request: Request, path: str) -> Answer:
     if not file.is_relative_to(STATIC) or not file.is_file():
         raise not_found(path)
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return {"Content-Type": kind}, 200, file.read_bytes()
+    headers = {"Content-Type": kind}
+    if path.startswith("vendor/"):  # the path has the version in it
+        headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    return headers, 200, file.read_bytes()

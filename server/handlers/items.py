@@ -13,7 +13,6 @@ from urllib.parse import quote
 import orjson
 from pygeoapi.api import API
 from pygeoapi.plugin import load_plugin
-from pygeoapi.util import render_j2_template
 
 from providers import crs
 from providers.features import FeatureProvider
@@ -21,6 +20,7 @@ from providers.query import Query
 from providers.reader import Reader, collection
 from providers.tabular import comma_separated
 from providers.temporal import datetime_where
+from server.pages import render
 from server.problems import Problem, invalid, not_found
 from server.request import MEDIA_TYPES, Request, encoded
 from server.responses import Answer, modified, unchanged
@@ -121,14 +121,6 @@ def get_item(api: API, request: Request, collection_id: str, feature_id: str) ->
         "dataset_path": request.href(base),
     }
     return headers, 200, render(api, request, "collections/items/item.html", content)
-
-
-def render(api: API, request: Request, template: str, content: dict[str, Any]) -> bytes:
-    """A page made from one of the templates."""
-    text: str = render_j2_template(
-        api.tpl_config, api.config["server"]["templates"], template, content, request.locale
-    )
-    return text.encode()
 
 
 def validators(request: Request, reader: Reader, headers: dict[str, str]) -> None:

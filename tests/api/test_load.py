@@ -274,3 +274,9 @@ def test_curves_are_refused(settings: Settings, tmp_path: Path, suffix: str, dri
     done = run(settings, file, code=1)
     assert [line.split(":")[0] for line in done.stderr.splitlines() if line.startswith("row")] == ["row 1"]
     assert "not supported" in done.stderr and untouched(settings)
+
+
+def test_a_serving_process_gets_no_second_gdal() -> None:
+    """fiona's GDAL is for the command that loads, and is not there before it runs."""
+    code = "import sys, server.cli, server.app; sys.exit('fiona' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,11 +78,15 @@ def _shapes(kind: str) -> list[Any]:
     return made
 
 
-def _ask(database: Any, shapes: list[Any], clip: str | None = None) -> list[Any]:
+def _give(database: Any, shapes: list[Any]) -> None:
     database.execute("TRUNCATE given")
     with database.cursor() as cursor:
         rows = [(index, shapely.to_wkb(shape)) for index, shape in enumerate(shapes)]
         cursor.executemany("INSERT INTO given VALUES (%s, ST_GeomFromWKB(%s, 4547))", rows)
+
+
+def _ask(database: Any, shapes: list[Any], clip: str | None = None) -> list[Any]:
+    _give(database, shapes)
     return [shapely.from_wkb(row[1]) for row in database.execute(STEPS, {"step": STEP, "clip": clip})]
 
 
@@ -105,7 +110,7 @@ def test_snap_and_repair(database: Any, kind: str) -> None:
     ours, keep = _ours(shapes, Generalisation(snap=STEP))
     assert keep.all()
     collapsed = sum(shapely.get_dimensions(shape) == 0 for shape in ours)
-    assert 5 < collapsed < 200
+    assert 0 < collapsed < 200
     assert [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if _differ(*pair)] == []
 
 
@@ -124,17 +129,23 @@ def test_snap_and_clip(database: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Polygon", "LineString"])
 def test_simplify(database: Any, kind: str) -> None:
-    """Where every vertex but the ends of a ring or line is compared: releases of GEOS choose differently among equals."""
+    """As PostGIS, but for the vertex at which a ring begins: GEOS removes it since 3.12, and before that never."""
     shapes = [shape for shape in _shapes(kind) if shape.is_valid]
-    tolerance = 15.0
-    rows = [(index, shapely.to_wkb(shape)) for index, shape in enumerate(shapes)]
-    database.execute("TRUNCATE given")
-    with database.cursor() as cursor:
-        cursor.executemany("INSERT INTO given VALUES (%s, ST_GeomFromWKB(%s, 4547))", rows)
-    asked = database.execute("SELECT ST_AsBinary(ST_SimplifyPreserveTopology(geom, %s)) FROM given ORDER BY id", (tolerance,))
+    _give(database, shapes)
+    asked = database.execute("SELECT ST_AsBinary(ST_SimplifyPreserveTopology(geom, 15)) FROM given ORDER BY id")
     theirs = [shapely.from_wkb(row[0]) for row in asked]
-    ours, keep = _ours(shapes, Generalisation(simplify=tolerance))
+    ours, keep = _ours(shapes, Generalisation(simplify=15))
     assert keep.all()
-    assert len(shapes) > 100
-    differ = [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if _differ(*pair)]
-    assert differ == []
+    assert sum(map(shapely.get_num_coordinates, ours)) < 0.7 * sum(map(shapely.get_num_coordinates, shapes))
+    pairs = list(zip(ours, theirs, strict=True))
+    assert [i for i, (mine, other) in enumerate(pairs) if all(_differ(mine, form) for form in _begun_at_will(other))] == []
+    assert sum(not _differ(mine, other) for mine, other in pairs) > 100
+
+
+def _begun_at_will(shape: Any) -> list[Any]:
+    """A polygon and what it is without the first vertex of one ring or another; a line as it is."""
+    if shape.geom_type != "Polygon":
+        return [shape]
+    rings = [[ring.coords[:-1], ring.coords[1:-1]] for ring in (shape.exterior, *shape.interiors)]
+    forms = itertools.product(*([form for form in ring if len(form) > 2] for ring in rings))
+    return [shapely.Polygon(form[0], form[1:]) for form in forms]

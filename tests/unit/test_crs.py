@@ -87,9 +87,7 @@ def test_swaps_is_what_proj_does(code: int) -> None:
     visual = _proj(code, always_xy=True).transform(*place)
     assert crs.swaps(f"EPSG:{code}") == (not np.allclose(declared, visual))
     assert np.allclose(crs.transformer(CRS84, f"EPSG:{code}").transform(np.array([place])), declared, rtol=0, atol=1e-9)
-    assert np.allclose(
-        crs.stored_transformer(CRS84, f"EPSG:{code}").transform(np.array([place])), visual, rtol=0, atol=1e-9
-    )
+    assert np.allclose(crs.stored_transformer(CRS84, f"EPSG:{code}").transform(np.array([place])), visual, rtol=0, atol=1e-9)
 
 
 def test_published_transverse_mercator() -> None:
@@ -284,9 +282,7 @@ def test_projected_boxes_select_what_proj_says(code: int, where: list[float], da
     assert area is not None
     proj = _proj(code)
     # The area's own extent in the plane, from PROJ, in declared axis order.
-    first, second, first_end, second_end = proj.transform_bounds(
-        area.west, max(area.south, -80), area.east, min(area.north, 80)
-    )
+    first, second, first_end, second_end = proj.transform_bounds(area.west, max(area.south, -80), area.east, min(area.north, 80))
     a, a_end = sorted(first + (first_end - first) * share for share in where[:2])
     b, b_end = sorted(second + (second_end - second) * share for share in where[2:])
     side = max(a_end - a, b_end - b)

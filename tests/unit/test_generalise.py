@@ -125,9 +125,7 @@ def test_order() -> None:
     square = here("POLYGON((0 0,50 0,50 50,0 50,0 0))")
     assert one(square, Generalisation(centroid=True)).equals(shapely.Point(25, 25))
     assert one(square, Generalisation(centroid=True, snap=20)).equals(shapely.Point(20, 20))
-    assert (
-        one(square, Generalisation(centroid=True, snap=20), area("POLYGON((24 24,26 24,26 26,24 26,24 24))")) == "gone"
-    )
+    assert one(square, Generalisation(centroid=True, snap=20), area("POLYGON((24 24,26 24,26 26,24 26,24 24))")) == "gone"
     # The vertex at 12 m becomes a spike of 20 m by the snap, which a simplification by 15 m keeps.
     bent = here("LINESTRING(0 0,100 12,200 0)")
     assert one(bent, Generalisation(simplify=15)).equals(shapely.from_wkt("LINESTRING(0 0,200 0)"))
@@ -217,9 +215,7 @@ def test_generalised_geometries_have_no_heights_and_are_oriented() -> None:
     assert released[0].exterior.is_ccw
 
 
-@pytest.mark.parametrize(
-    "how", [SNAP, Generalisation(snap=0.5, simplify=3), Generalisation(), Generalisation(simplify=9)]
-)
+@pytest.mark.parametrize("how", [SNAP, Generalisation(snap=0.5, simplify=3), Generalisation(), Generalisation(simplify=9)])
 def test_no_precision_sticks(how: Generalisation) -> None:
     """Overlays of two released neighbours are exact: their precision is the floating one."""
     clip = area("POLYGON((-500 -500,33 -500,33 500,-500 500,-500 -500))")
@@ -237,9 +233,7 @@ offset = st.tuples(st.floats(-0.49, 0.49), st.floats(-0.49, 0.49))
 ring = st.lists(node, min_size=3, max_size=9)
 STEP = 20.0
 
-HOWS = st.builds(
-    Generalisation, snap=st.just(STEP), simplify=st.sampled_from([None, 15.0, 45.0]), crs=st.just("EPSG:4547")
-)
+HOWS = st.builds(Generalisation, snap=st.just(STEP), simplify=st.sampled_from([None, 15.0, 45.0]), crs=st.just("EPSG:4547"))
 CLIP = area("POLYGON((-95 -75,77 -110,108 55,20 33,-40 101,-95 -75))")
 
 
@@ -252,10 +246,7 @@ def moved(draw: st.DrawFn) -> tuple[Any, Any]:
     both = []
     for _ in range(2):
         placed = [
-            [
-                ((i + dx) * STEP + X, (j + dy) * STEP + Y)
-                for (i, j), (dx, dy) in ((node, draw(offset)) for node in nodes)
-            ]
+            [((i + dx) * STEP + X, (j + dy) * STEP + Y) for (i, j), (dx, dy) in ((node, draw(offset)) for node in nodes)]
             for nodes in rings
         ]
         if single == "POINT":
