@@ -112,12 +112,10 @@ def _build(
         conn.execute(f"CREATE INDEX {rows}_{number} ON {rows}({name}, _key)")
     if geometry:
         conn.execute(f"CREATE VIRTUAL TABLE {rows}_rtree USING rtree(id, minx, maxx, miny, maxy)")
-        conn.execute(
-            f"INSERT INTO {rows}_rtree SELECT _rid, _minx, _maxx, _miny, _maxy FROM {rows} WHERE _minx IS NOT NULL"
-        )
-    content = hashlib.sha256(
-        orjson.dumps([f"{digest:x}", [asdict(c) for c in columns], recipe.hash, CODE_VERSION])
-    ).hexdigest()[:32]
+        conn.execute(f"INSERT INTO {rows}_rtree SELECT _rid, _minx, _maxx, _miny, _maxy FROM {rows} WHERE _minx IS NOT NULL")
+    content = hashlib.sha256(orjson.dumps([f"{digest:x}", [asdict(c) for c in columns], recipe.hash, CODE_VERSION])).hexdigest()[
+        :32
+    ]
     edition = Edition(
         rows=rows,
         recipe=recipe.hash,
@@ -198,7 +196,8 @@ def _released_rows(
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Chunks of (key, envelope…, properties…, WKB, text)."""
     conditions, params = dataset.predicate(recipe)
-    shape = quote(table.geometry) if table.geometry and not recipe.geometry.none else "NULL"
+    # where no geometry is let out, a clip still asks where the row lies
+    shape = quote(table.geometry) if table.geometry and (clip or not recipe.geometry.none) else "NULL"
     names = [quote(dataset.id_field), shape, *(quote(column.name) for column in columns)]
     cursor = source.execute(
         f"SELECT {', '.join(names)} FROM {quote(table.name)}" + (f" WHERE {conditions[0]}" if conditions else ""), params
@@ -210,9 +209,7 @@ def _released_rows(
     while fetched := cursor.fetchmany(CHUNK):
         if any(row[0] is None for row in fetched):
             raise GrantError(f"{recipe.collection}: rows without an id in {dataset.id_field}")
-        shapes, keep = generalise(
-            geojson.geometries([row[1] for row in fetched]), recipe.geometry, dataset.storage_crs, area
-        )
+        shapes, keep = generalise(geojson.geometries([row[1] for row in fetched]), recipe.geometry, dataset.storage_crs, area)
         kept = [(row, shape) for row, shape, stays in zip(fetched, shapes, keep, strict=True) if stays]
         if kept:
             yield _finish(columns, [mask((row[0], *row[2:])) for row, _ in kept], np.array([s for _, s in kept], dtype=object))
@@ -227,19 +224,13 @@ def _finish(columns: Sequence[Column], rows: list[tuple[Any, ...]], shapes: geoj
     envelopes = [(None,) * 4 if np.isnan(box[0]) else tuple(box) for box in bounds.tolist()]
     return [
         (key, *envelope, *members, wkb, text)
-        for key, envelope, members, wkb, text in zip(
-            keys, envelopes, properties, shapely.to_wkb(shapes), texts, strict=True
-        )
+        for key, envelope, members, wkb, text in zip(keys, envelopes, properties, shapely.to_wkb(shapes), texts, strict=True)
     ]
 
 
-def _interval(
-    conn: sqlite3.Connection, rows: str, dataset: Dataset, columns: tuple[Column, ...]
-) -> tuple[str, str] | None:
+def _interval(conn: sqlite3.Connection, rows: str, dataset: Dataset, columns: tuple[Column, ...]) -> tuple[str, str] | None:
     column = next((c for c in columns if c.name == dataset.time_field and c.format), None)
     if column is None:
         return None
     low, high = conn.execute(f"SELECT min({quote(column.name)}), max({quote(column.name)}) FROM {rows}").fetchone()
     return (low, high) if low is not None else None
-
-

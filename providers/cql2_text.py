@@ -49,7 +49,7 @@ _FUNCTION = re.compile(r"casei|accenti|date|timestamp|interval|bbox|[sta]_[a-z]+
 # Requirement /req/cql2-text/escaping. Another backslash stays, for the patterns of LIKE.
 _ESCAPE = re.compile(r"''|\\(['\\abtnvfr])", re.DOTALL)
 _CONTROL = dict(zip("abtnvfr", "\a\b\t\n\v\f\r", strict=True))
-_NAME = re.compile(r"([gn])([0-9]+)")
+_NAME = re.compile(r"([gGnN])([0-9]+)")
 _PLACE = re.compile(r"--> 1:(\d+)")
 
 
@@ -70,6 +70,7 @@ class _Run:
     sources: list[int] = field(default_factory=list)
     joins: int = 0
     chain: int = 0
+    minus: bool = False  # a sign waits for its operand
 
     def add(self, piece: str, source: int) -> None:
         self.text.append(piece)
@@ -104,11 +105,11 @@ class _Parser:
                     run.add("(", place)
                 before = "operator"
             elif token == ")":
-                if not opened:
+                if not opened or run.minus:
                     raise self._error(place)
                 if opened.pop() == "group":
                     self._groups.append(self._run(runs.pop()))
-                    runs[-1].add(f' "g{len(self._groups) - 1}"', place)
+                    self._operand(runs[-1], "g", len(self._groups) - 1, place)
                 else:
                     run.add(")", place)
                 before = "operand"
@@ -130,9 +131,7 @@ class _Parser:
 
     def _error(self, place: int) -> FilterError:
         rest = self._text[place : place + 20]
-        return FilterError(
-            f"not CQL2: unexpected {rest!r} at character {place + 1}" if rest else "not CQL2: it ends too early"
-        )
+        return FilterError(f"not CQL2: unexpected {rest!r} at character {place + 1}" if rest else "not CQL2: it ends too early")
 
     def _opens(self, before: str, opened: list[str], place: int) -> str:
         """What a parenthesis opens."""
@@ -152,6 +151,10 @@ class _Parser:
 
     def _token(self, run: _Run, kind: str, token: str, place: int, before: str, opened: list[str]) -> str:
         """Add a token to a run; gives what it is to the token that follows."""
+        word, opens = token.lower(), _OPENS.match(self._text, place + len(token))
+        unsigned = kind == "string" or (kind == "mark" and token != "-")
+        if run.minus and (unsigned or (kind == "name" and (opens or word in _KEYWORDS))):
+            raise self._error(place)
         if kind == "string":
             self._strings.append(_ESCAPE.sub(_unescaped, token[1:-1]))
             run.add(f" 's{len(self._strings) - 1}'", place)
@@ -159,22 +162,24 @@ class _Parser:
         if kind == "number":
             if before == "number":
                 raise self._error(place)
-            run.add(self._number(token), place)
+            run.add("-" * run.minus + self._number(token), place)
+            run.minus = False
             return "number"
-        if kind == "mark":
-            self._count(run, token)
-            run.add(token, place)
-            return "operator"
         if kind == "quoted":
             return self._property(run, token[1:-1].replace('""', '"'), place)
-        word = token.lower()
+        if kind == "mark":
+            self._count(run, token)
+            if token == "-" and before == "operator" and "shape" not in opened[-1:]:
+                run.minus = not run.minus  # the parser knows no minus after NOT
+                return before
+            run.add(token, place)
+            return "operator"
         if word in _KEYWORDS:
             self._count(run, word)
             run.add(word, place)
             return "list" if word == "in" else "operand" if word in _OPERANDS else "operator"
         if before == "shape" and word in _DIMENSIONS:
             return "shape"
-        opens = _OPENS.match(self._text, place + len(token))
         shape = _SHAPE.fullmatch(word)
         if opens and shape:
             run.add(shape[1], place)
@@ -190,15 +195,19 @@ class _Parser:
 
     def _property(self, run: _Run, name: str, place: int) -> str:
         self._names.append(name)
-        run.add(f' "n{len(self._names) - 1}"', place)
+        self._operand(run, "n", len(self._names) - 1, place)
         return "operand"
+
+    def _operand(self, run: _Run, kind: str, number: int, place: int) -> None:
+        run.add(f' "{kind.upper() if run.minus else kind}{number}"', place)
+        run.minus = False
 
     def _number(self, token: str) -> str:
         number: float = int(token) if token.isdigit() and len(token) < 400 else float(token)
         if math.isinf(number):
             raise FilterError(f"the number {token[:20]} is too large")
         self._numbers.append(number)
-        return str(len(self._numbers) + 1)  # from 2: the parser writes the minus before a name as -1 times it
+        return str(len(self._numbers))
 
     def _count(self, run: _Run, operator: str) -> None:
         if operator in ("and", "or"):
@@ -210,6 +219,8 @@ class _Parser:
             raise FilterError(f"more than {_MAX_CHAIN} operators in a row")
 
     def _run(self, run: _Run) -> Any:
+        if run.minus:
+            raise FilterError("not CQL2: a minus without a number")
         try:
             parsed = cql2.parse_text("".join(run.text)).to_json()
         except cql2.ParseError as err:
@@ -225,9 +236,7 @@ class _Parser:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, float):
-            if value == -1:
-                return -1
-            number = self._numbers[int(abs(value)) - 2]
+            number = self._numbers[int(abs(value)) - 1]
             return -number if value < 0 else number
         if isinstance(value, str):
             return self._strings[int(value[1:])]
@@ -237,7 +246,9 @@ class _Parser:
             found = _NAME.fullmatch(value["property"])
             if not found:  # the parser takes a keyword for a name where nothing else fits
                 raise FilterError(f"not CQL2: unexpected {value['property'].upper()!r}")
-            return self._groups[int(found[2])] if found[1] == "g" else {"property": self._names[int(found[2])]}
+            kind, index = found[1], int(found[2])
+            known = self._groups[index] if kind in "gG" else {"property": self._names[index]}
+            return {"op": "*", "args": [-1, known]} if kind.isupper() else known
         return {key: item if key in ("op", "type") else self._written(item) for key, item in value.items()}
 
 

@@ -86,9 +86,7 @@ class Clip:
             raise GrantError(f"clip: {self.dataset.table} has no geometry")
         with snapshot(self.dataset.path) as conn:
             blobs = [row[0] for row in conn.execute(f"SELECT {quote(table.geometry)} FROM {quote(table.name)}")]
-        shapes = crs.stored_transformer(self.dataset.storage_crs, crs.CRS84).transform_geometry(
-            geojson.geometries(blobs)
-        )
+        shapes = crs.stored_transformer(self.dataset.storage_crs, crs.CRS84).transform_geometry(geojson.geometries(blobs))
         area = shapely.union_all(shapely.make_valid(shapes))
         if area.is_empty:
             raise GrantError(f"clip: {self.dataset.table} has no area")

@@ -9,6 +9,7 @@ import threading
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ from providers.relation import Relation
 # A filter that matches no more rows than this has its row ids kept, so that its later pages and its count cost nothing.
 KEPT_ROWS = 5000
 CACHED_QUERIES = 2000
+# Offsets deeper than this start from a key that is known.
+STEP = 1000
 
 
 class QueryError(ValueError):
@@ -50,29 +53,31 @@ class Page:
     next: str | None
 
 
-class _Cache:
-    """A bounded cache of what is known of a query: how many rows match, and which, if they are few."""
+class _Cache[Known]:
+    """A bounded cache that threads share; what was used last stays."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._known: OrderedDict[Any, tuple[int, array[int] | None]] = OrderedDict()
+        self._known: OrderedDict[Any, Known] = OrderedDict()
 
-    def get(self, key: Any) -> tuple[int, array[int] | None] | None:
+    def get(self, key: Any) -> Known | None:
         with self._lock:
             found = self._known.get(key)
             if found is not None:
                 self._known.move_to_end(key)
             return found
 
-    def put(self, key: Any, value: tuple[int, array[int] | None]) -> None:
+    def put(self, key: Any, value: Known) -> None:
         with self._lock:
             self._known[key] = value
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
 
 
-_cache = _Cache(CACHED_QUERIES)
+# How many rows match a query, and which, if they are few.
+_cache: _Cache[tuple[int, array[int] | None]] = _Cache(CACHED_QUERIES)
+_steps_known: _Cache[list[Any]] = _Cache(20)
 
 
 def count(conn: sqlite3.Connection, relation: Relation, query: Query) -> int:
@@ -125,15 +130,25 @@ def page(conn: sqlite3.Connection, relation: Relation, query: Query, select: str
 def _plain(conn: sqlite3.Connection, relation: Relation, query: Query, wanted: str, order: str, matched: int) -> Page:
     if query.offset >= matched:
         return Page([], matched, None)
-    window = (*relation.params, query.limit + 1, query.offset)
-    if query.offset and relation.edition is not None:
-        # the index alone is walked to the offset; no row is read that is not returned
-        condition = f" WHERE _rid IN (SELECT _rid FROM {relation.source} ORDER BY {order} LIMIT ? OFFSET ?)"
-        window = (*relation.params, *window)
-        sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order}"
-    else:
-        sql = f"SELECT {wanted} FROM {relation.source} ORDER BY {order} LIMIT ? OFFSET ?"
-    return _cut(query, conn.execute(sql, window).fetchall(), matched)
+    condition, params, offset = "", relation.params, query.offset
+    if offset > STEP and not query.sort and relation.edition is not None and not params:
+        steps = _steps(conn, relation)
+        condition, params = " WHERE _key > ?", (steps[offset // STEP - 1],)
+        offset %= STEP
+    # the index alone is walked to the offset; no row is read that is not returned
+    sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order} LIMIT ? OFFSET ?"
+    return _cut(query, conn.execute(sql, (*params, query.limit + 1, offset)).fetchall(), matched)
+
+
+def _steps(conn: sqlite3.Connection, relation: Relation) -> list[Any]:
+    """Every STEP-th key of an edition in order, so that a deep offset walks no more than STEP rows from the nearest."""
+    key = (relation.path, relation.source, "steps")
+    known = _steps_known.get(key)
+    if known is None:
+        keys = conn.execute(f"SELECT _key FROM {relation.source} ORDER BY _key")
+        known = [row[0] for row in islice(keys, STEP - 1, None, STEP)]
+        _steps_known.put(key, known)
+    return known
 
 
 def _know(
@@ -183,6 +198,8 @@ def _after(query: Query) -> tuple[str, tuple[Any, ...]]:
         if [tuple(name) for name in names] != list(query.sort) or len(values) != size + 1:
             raise ValueError
         if not all(isinstance(value, str | int | float | None) for value in values) or values[-1] is None:
+            raise ValueError
+        if any(isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 for value in values):
             raise ValueError
     except (ValueError, TypeError, KeyError, binascii.Error) as err:
         raise QueryError("cursor", "cursor must be taken from a next link of the same query and order") from err

@@ -178,13 +178,17 @@ class Reader:
             return shapes if self.relation.crs == crs.CRS84 else _to_crs84(shapes, self.relation.crs)
         into = crs.stored_transformer(self.relation.crs, target).transform_geometry(shapes)
         if crs.swaps(target):
-            into = shapely.transform(into, lambda xy: xy[:, ::-1])
+            into = shapely.transform(into, _swapped, include_z=True)
         # millimetres: no more than the coordinates of an edition hold
-        return into if target == self.relation.crs else _rounded(into, 3 if crs.is_metric(target) else 9)
+        return into if target == self.relation.crs else _rounded(into, 9 if crs.is_geographic(target) else 3)
 
 
 def _to_crs84(shapes: geojson.Geometries, source: str) -> geojson.Geometries:
     return _rounded(crs.stored_transformer(source, crs.CRS84).transform_geometry(shapes), 9)
+
+
+def _swapped(coordinates: Any) -> Any:
+    return coordinates[:, [1, 0, 2]]
 
 
 def _rounded(shapes: geojson.Geometries, digits: int) -> geojson.Geometries:

@@ -69,9 +69,7 @@ class App:
         principal, audience = ANONYMOUS, None
         try:
             environ = http.environ
-            principal = identity.identify(
-                environ.get("HTTP_X_API_KEY"), environ.get("HTTP_AUTHORIZATION"), self.state
-            )
+            principal = identity.identify(environ.get("HTTP_X_API_KEY"), environ.get("HTTP_AUTHORIZATION"), self.state)
             audience = self._audience(principal, prefix)
             answer = self._dispatch(http, audience, path)
         except Exception as err:  # noqa: BLE001 whatever fails is answered as problem details, and logged

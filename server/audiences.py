@@ -110,9 +110,7 @@ def _resource(config: Config, grant: Grant) -> dict[str, Any]:
     return resource
 
 
-def _bind(
-    api: API, config: Config, grants: dict[str, Grant], principal: Principal, tier: Tier, prefix: str
-) -> API:
+def _bind(api: API, config: Config, grants: dict[str, Grant], principal: Principal, tier: Tier, prefix: str) -> API:
     """The API of a shape with one caller's own values: its division, its agreement's rows and limits, its name."""
     bound = copy.copy(api)
     bound.config = {**api.config, "resources": {name: _resource(config, grant) for name, grant in grants.items()}}

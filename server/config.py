@@ -161,9 +161,7 @@ def check_agreement(config: Config, collection: str, rows: str | None, propertie
         raise ConfigError(f"{collection}: {err}") from err
 
 
-def _collection(
-    file: Path, text: bytes, settings: Settings, problems: list[str], warnings: list[str]
-) -> Collection | None:
+def _collection(file: Path, text: bytes, settings: Settings, problems: list[str], warnings: list[str]) -> Collection | None:
     before = len(problems)
     value = _yaml(file, text, problems)
     identifier = file.stem

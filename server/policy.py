@@ -51,9 +51,7 @@ def decide(config: Config, state: State, principal: Principal, tier: Tier, colle
     return Verdict(None, (*steps, "nothing is granted"))
 
 
-def _grant(
-    state: State, principal: Principal, found: Collection, block: Block, now: datetime, steps: list[str]
-) -> Grant | None:
+def _grant(state: State, principal: Principal, found: Collection, block: Block, now: datetime, steps: list[str]) -> Grant | None:
     if block.recipe.tier == "internal":
         return _internal(principal, block, steps)
     if block.recipe.tier == "shared":
@@ -73,9 +71,7 @@ def _internal(principal: Principal, block: Block, steps: list[str]) -> Grant:
     return Grant(block.recipe, actions=block.actions, under=under, items=block.items, reason=steps[-1])
 
 
-def _shared(
-    state: State, principal: Principal, found: Collection, block: Block, now: datetime, steps: list[str]
-) -> Grant | None:
+def _shared(state: State, principal: Principal, found: Collection, block: Block, now: datetime, steps: list[str]) -> Grant | None:
     if not block.conditional:
         steps.append("shared: granted to every department" + _because(block))
         return Grant(block.recipe, actions=block.actions, items=block.items, reason=steps[-1])

@@ -33,9 +33,7 @@ ROUTES = (
     Route("/collections/<collection_id>/queryables", collections.get_queryables, collections.SCHEMA_FORMATS),
     Route("/collections/<collection_id>/sortables", collections.get_sortables, collections.SCHEMA_FORMATS),
     Route("/collections/<collection_id>/items", items.get_items, items.FORMATS, items.refuse_write),
-    Route(
-        "/collections/<collection_id>/items/<path:feature_id>", items.get_item, items.ITEM_FORMATS, items.refuse_write
-    ),
+    Route("/collections/<collection_id>/items/<path:feature_id>", items.get_item, items.ITEM_FORMATS, items.refuse_write),
     Route("/login", common.get_login, common.JSON),
     Route("/explain", common.get_explain, common.JSON),
     Route("/health", common.get_health, common.JSON),

@@ -97,8 +97,7 @@ def _describe(path: Path, table: str, _version: int) -> Table:
     geometry, kind, srs_id = None, "GEOMETRY", 0
     if conn.execute("SELECT 1 FROM sqlite_master WHERE name='gpkg_geometry_columns'").fetchone():
         row = conn.execute(
-            "SELECT column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns"
-            " WHERE lower(table_name)=lower(?)",
+            "SELECT column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns WHERE lower(table_name)=lower(?)",
             (table,),
         ).fetchone()
         if row:
@@ -107,9 +106,7 @@ def _describe(path: Path, table: str, _version: int) -> Table:
     if len(keys) != 1:
         raise TableError(f"table {table} in {path.name} has no integer primary key")
     columns = tuple(
-        column
-        for _, name, declared, *_ in info
-        if name != geometry and (column := from_declared(name, declared)) is not None
+        column for _, name, declared, *_ in info if name != geometry and (column := from_declared(name, declared)) is not None
     )
     rtree = f"rtree_{table}_{geometry}"
     has_rtree = conn.execute("SELECT 1 FROM sqlite_master WHERE name=?", (rtree,)).fetchone()
@@ -118,9 +115,7 @@ def _describe(path: Path, table: str, _version: int) -> Table:
         names = [row[2] for row in conn.execute(f"PRAGMA index_info({quote(index)})")]
         if is_unique and not partial and len(names) == 1:
             unique.add(names[0])
-    return Table(
-        table, keys[0], columns, geometry, kind.upper(), srs_id, rtree if has_rtree else None, frozenset(unique)
-    )
+    return Table(table, keys[0], columns, geometry, kind.upper(), srs_id, rtree if has_rtree else None, frozenset(unique))
 
 
 def source_revision(conn: sqlite3.Connection, path: Path, table: str) -> str:

@@ -171,9 +171,17 @@ def create_layer(
         parts.append(f"{GEOMETRY} {geometry_type}")
     parts += [f"{quote(c.name)} {c.sql_type}" + (" NOT NULL UNIQUE" if c.name == id_column else "") for c in columns]
     conn.execute(f"CREATE TABLE {quote(table)} ({', '.join(parts)})")
+    # The identifier is unique in the file: a title that another layer has cannot be it.
+    taken_title = conn.execute("SELECT 1 FROM gpkg_contents WHERE identifier = ?", (title,)).fetchone()
     conn.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) VALUES (?, ?, ?, ?, ?)",
-        (table, "features" if geometry_type else "attributes", title or table, description, srs_id),
+        (
+            table,
+            "features" if geometry_type else "attributes",
+            table if taken_title or not title else title,
+            description,
+            srs_id,
+        ),
     )
     if geometry_type:
         conn.execute(
@@ -209,12 +217,8 @@ def finish_layer(conn: sqlite3.Connection, table: str) -> None:
             " 'http://www.geopackage.org/spec130/#extension_rtree', 'write-only')",
             (table, GEOMETRY),
         )
-        conn.execute(
-            "UPDATE gpkg_contents SET min_x = ?, max_x = ?, min_y = ?, max_y = ? WHERE table_name = ?", (*extent, table)
-        )
-    conn.execute(
-        "UPDATE gpkg_contents SET last_change = strftime('%Y-%m-%dT%H:%M:%fZ','now') WHERE table_name = ?", (table,)
-    )
+        conn.execute("UPDATE gpkg_contents SET min_x = ?, max_x = ?, min_y = ?, max_y = ? WHERE table_name = ?", (*extent, table))
+    conn.execute("UPDATE gpkg_contents SET last_change = strftime('%Y-%m-%dT%H:%M:%fZ','now') WHERE table_name = ?", (table,))
 
 
 def _fill_rtree(conn: sqlite3.Connection, table: str) -> Envelope | tuple[None, None, None, None]:
@@ -275,9 +279,7 @@ def drop_layer(conn: sqlite3.Connection, table: str) -> None:
 
 def has_layer(conn: sqlite3.Connection, table: str) -> bool:
     """Whether there is a table (or view) of that name, in any case, as SQLite sees names."""
-    found = conn.execute(
-        "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(?)", (table,)
-    )
+    found = conn.execute("SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(?)", (table,))
     return found.fetchone() is not None
 
 
@@ -286,9 +288,7 @@ def track(conn: sqlite3.Connection, table: str) -> None:
 
     A table that was tracked before goes on from its revision, one higher.
     """
-    conn.execute(
-        "CREATE TABLE IF NOT EXISTS tierra_revision (table_name TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL)"
-    )
+    conn.execute("CREATE TABLE IF NOT EXISTS tierra_revision (table_name TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL)")
     # With this extension GDAL and QGIS list only what gpkg_contents names: the table of revisions is no layer to them.
     conn.execute(
         "INSERT INTO gpkg_extensions SELECT NULL, NULL, 'gdal_aspatial', 'http://gdal.org/geopackage_aspatial.html',"

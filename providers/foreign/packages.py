@@ -38,9 +38,7 @@ class PackageSource(Source):
         self._done = 0
 
     def _choose(self, layer: str | None) -> str:
-        sql = (
-            "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features', 'attributes', 'aspatial') ORDER BY 1"
-        )
+        sql = "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features', 'attributes', 'aspatial') ORDER BY 1"
         return choose([row[0] for row in self._conn.execute(sql)], layer)
 
     def _describe(self) -> None:

@@ -60,7 +60,7 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
 
     Raises ClickException where a collection is unknown or an edition cannot be built; the former one then stays.
     """
-    secret = maskkey.secret(settings)
+    maskkey.make(settings)
     config = load_config(settings)
     for collection, recipe in _recipes(config, collections):
         definition = config.build_definition(recipe)
@@ -70,7 +70,12 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
         try:
             with tqdm(total=_rows(collection), desc=f"{collection.id} ({recipe.tier})", unit="row", disable=None) as bar:
                 build_edition(
-                    collection.dataset, recipe, settings.editions, definition, mask_secret=secret, progress=bar.update
+                    collection.dataset,
+                    recipe,
+                    settings.editions,
+                    definition,
+                    mask_secret=maskkey.secret(settings, collection.id),
+                    progress=bar.update,
                 )
         except (GrantError, TableError) as err:
             raise click.ClickException(str(err)) from err

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pyproj
@@ -19,6 +19,9 @@ from providers import crs as systems
 from providers.engines import layers
 from server.config import IDENTIFIER, RESERVED
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from providers.loading import Staged
 
 _PROVIDER = "providers.features.FeatureProvider"
 # Names of tables that SQLite, GeoPackage and its R-trees, and the table of revisions keep for themselves.
@@ -93,9 +96,7 @@ def load(
     try:
         target = _target(settings, collection)
         if target.exists and not replace:
-            raise click.ClickException(
-                f"there is a collection {collection} already: --replace puts new rows in its place"
-            )
+            raise click.ClickException(f"there is a collection {collection} already: --replace puts new rows in its place")
         if id_column is None and target.config is not None:
             id_column = target.provider["id_field"]
         with closing(open_source(file, layer=layer, encoding=encoding, x=x, y=y)) as source:
@@ -109,9 +110,7 @@ def load(
                     )
                 title = file.stem.replace("_", " ")
                 with _bar("writing", staged.count) as bar:
-                    count = loading.write(
-                        target.package, staged, target.table, replace=replace, title=title, advance=bar.update
-                    )
+                    count = loading.write(target.package, staged, target.table, replace=replace, title=title, advance=bar.update)
     except (SourceError, loading.LoadError, layers.PackageError, sqlite3.Error, OSError) as err:
         raise click.ClickException(str(err)) from err
     click.echo(f"{count} rows in {target.package.name}, layer {target.table}")
@@ -168,14 +167,14 @@ def _bar(label: str, total: int | None) -> Iterator[Any]:
         yield bar
 
 
-def _report(staged: Any) -> None:
+def _report(staged: Staged) -> None:
     for note in staged.notes:
         click.echo(f"note: {note}", err=True)
     for row, reason in staged.report():
         click.echo(f"row {row}: {reason}", err=True)
 
 
-def _resource(target: Target, staged: Any, source: Path, title: str) -> dict[str, Any]:
+def _resource(target: Target, staged: Staged, source: Path, title: str) -> dict[str, Any]:
     """A collection's resource as pygeoapi knows it, without `access:`."""
     crs = systems.CRS84 if staged.srs_id == 4326 else systems.uri(f"EPSG:{staged.srs_id}")
     base = pyproj.CRS.from_epsg(staged.srs_id).geodetic_crs
@@ -213,7 +212,7 @@ def _write_config(file: Path, resource: dict[str, Any]) -> None:
     temporary.replace(file)
 
 
-def _misfits(config: dict[str, Any], staged: Any) -> list[str]:
+def _misfits(config: dict[str, Any], staged: Staged) -> list[str]:
     """Where a configuration that stays does not fit the rows that it now describes."""
     provider = _provider(config)
     have = {column.name for column in staged.columns}

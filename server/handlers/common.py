@@ -100,9 +100,7 @@ def get_conformance(api: API, request: Request) -> Answer:
     content = {"conformsTo": [f"http://www.opengis.net/spec/{name}" for name in classes]}
     if request.negotiated == "json":
         return {"Content-Type": request.media_type}, 200, orjson.dumps(content)
-    return {"Content-Type": request.media_type}, 200, render(
-        api, request, "conformance.html", {**content, "links": []}
-    )
+    return {"Content-Type": request.media_type}, 200, render(api, request, "conformance.html", {**content, "links": []})
 
 
 def get_openapi(api: API, request: Request) -> Answer:
@@ -156,9 +154,7 @@ def get_health(api: API, request: Request) -> Answer:
             if block.recipe.materialised:
                 definition = audience.config.build_definition(block.recipe)
                 try:
-                    _, word = editions.status(
-                        collection.dataset, block.recipe, audience.config.settings.editions, definition
-                    )
+                    _, word = editions.status(collection.dataset, block.recipe, audience.config.settings.editions, definition)
                 except TableError as err:
                     word = str(err)
                 if word != "current":

@@ -55,9 +55,7 @@ def package(path: Path, boxes: Any) -> Iterator[sqlite3.Connection]:
     geometries = [*boxes, None, shapely.Polygon()]
     with closing(layers.open_package(path)) as conn:
         conn.execute("BEGIN IMMEDIATE")
-        layers.create_layer(
-            conn, NAME, COLUMNS, id_column="parcel_id", geometry_type="POLYGON", srs_id=4547, title="宗地"
-        )
+        layers.create_layer(conn, NAME, COLUMNS, id_column="parcel_id", geometry_type="POLYGON", srs_id=4547, title="宗地")
         rows = (
             (blob, f"P{i}", f"名{i}", i / 3, 2**53 + i, "2024-02-29", "2024-02-29T08:00:00.125Z", i % 2)
             for i, blob in enumerate(layers.blobs(geometries, 4547))
@@ -257,3 +255,10 @@ def test_layer_is_all_or_nothing(path: Path) -> None:
 def test_impossible_layers_are_refused(path: Path, column: str, srs_id: int) -> None:
     with closing(layers.open_package(path)) as conn, pytest.raises(layers.PackageError):
         layers.create_layer(conn, "t", [Column(column, "string")], id_column=None, geometry_type="POINT", srs_id=srs_id)
+
+
+def test_layers_may_share_a_title(path: Path) -> None:
+    with closing(layers.open_package(path)) as conn:
+        for table in ("a", "b"):
+            layers.create_layer(conn, table, COLUMNS, id_column=None, geometry_type="POINT", srs_id=4326, title="Parcels")
+        assert conn.execute("SELECT identifier FROM gpkg_contents").fetchall() == [("Parcels",), ("b",)]
