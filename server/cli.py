@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from server import settings
-from server.commands import agreements, approvals, check, demo, editions, keys, load, serve
+from server.commands import agreements, approvals, check, demo, editions, keys, load, openapi, serve
 
 
 @click.group()
@@ -18,7 +18,7 @@ def main(context: click.Context) -> None:
         raise click.ClickException(str(err)) from err
 
 
-for module in (serve, check, editions, load, keys, approvals, agreements, demo):
+for module in (serve, check, editions, load, keys, approvals, agreements, openapi, demo):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -75,8 +75,13 @@ def _collection(name: str, resource: Members, title: str) -> Members:
         "/queryables": ("queryablesOf", f"{title}: what a filter may name", "object", "schema"),
         "/sortables": ("sortablesOf", f"{title}: what sortby may name", "object", "schema"),
     }
+    profile = _query("profile", {"type": "string", "enum": ["actual-domain"]}, "actual-domain: with the values that occur.")
     paths: Members = {
-        base + path: {"get": _operation(verb + stem, summary, [name], both, schema, (media, "html"))}
+        base + path: {
+            "get": _operation(
+                verb + stem, summary, [name], [*both, profile] if path == "/queryables" else both, schema, (media, "html")
+            )
+        }
         for path, (verb, summary, schema, media) in about.items()
     }
     shared = ("lang", "bbox", "bbox-crs", "crs", "datetime", "offset", "cursor", "skipGeometry", "resulttype")

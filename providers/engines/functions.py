@@ -9,6 +9,7 @@ import math
 import sqlite3
 import unicodedata
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import shapely
@@ -123,13 +124,14 @@ def _power(one: Number, other: Number) -> Any:
 def _quotient(one: Number, other: Number) -> Any:
     if isinstance(one, int) and isinstance(other, int):
         return abs(one) // abs(other) * (1 if (one < 0) == (other < 0) else -1)
-    return math.trunc(one / other)
+    return math.trunc(Fraction(one) / Fraction(other))
 
 
 def _modulo(one: Number, other: Number) -> Any:
     if isinstance(one, int) and isinstance(other, int):
         return abs(one) % abs(other) * (-1 if one < 0 else 1)
-    return math.fmod(one, other)
+    whole = math.trunc(Fraction(one) / Fraction(other))
+    return float(Fraction(one) - Fraction(other) * whole)
 
 
 power = _arithmetic("power", _power)

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote as url_quote
 
 from providers.columns import Column, from_declared, quote
+from providers.engines import layers
 from providers.engines.functions import register
 
 _local = threading.local()
@@ -120,11 +121,8 @@ def _describe(path: Path, table: str, _version: int) -> Table:
 
 def source_revision(conn: sqlite3.Connection, path: Path, table: str) -> str:
     """The state of a source table: the count that its triggers keep, or, untracked, the file's time and size."""
-    try:
-        row = conn.execute("SELECT revision FROM tierra_revision WHERE table_name=?", (table,)).fetchone()
-    except sqlite3.OperationalError:
-        row = None
-    if row:
-        return f"r{row[0]}"
+    counted = layers.revision(conn, table)
+    if counted is not None:
+        return f"r{counted}"
     stats = [p.stat() for p in (path, path.with_name(path.name + "-wal")) if p.exists()]
     return "f" + "-".join(f"{s.st_mtime_ns}.{s.st_size}" for s in stats)

@@ -13,7 +13,7 @@ from providers.features import FeatureProvider
 from providers.reader import Reader
 from server.handlers.items import provider
 from server.pages import render
-from server.problems import not_found
+from server.problems import invalid, not_found
 from server.request import MEDIA_TYPES, Request
 from server.responses import Answer
 
@@ -77,10 +77,17 @@ def get_schema(api: API, request: Request, collection_id: str) -> Answer:
 def get_queryables(api: API, request: Request, collection_id: str) -> Answer:
     """What a filter may name (Features Part 3, 6.2)."""
     source = provider(api, collection_id)
+    profile = request.params.get("profile")
+    if profile not in (None, "actual-domain"):
+        raise invalid("profile", "profile must be actual-domain")
     with source.reading() as reader:
         content = _schema(api, request, collection_id, source, reader, "queryables")
+        if profile:
+            for column in reader.relation.columns:
+                if column.type == "string" and (values := reader.domain(column.name)) is not None:
+                    content["properties"][column.name]["enum"] = values
     content["additionalProperties"] = False
-    return _answer(api, request, collection_id, "collections/queryables.html", content)
+    return _answer(api, request, collection_id, "collections/queryables.html", content, "profile")
 
 
 def get_sortables(api: API, request: Request, collection_id: str) -> Answer:
@@ -92,8 +99,8 @@ def get_sortables(api: API, request: Request, collection_id: str) -> Answer:
     return _answer(api, request, collection_id, "collections/sortables.html", content)
 
 
-def _answer(api: API, request: Request, collection_id: str, template: str, content: dict[str, Any]) -> Answer:
-    request.check(frozenset({"f", "lang"}))
+def _answer(api: API, request: Request, collection_id: str, template: str, content: dict[str, Any], *parameters: str) -> Answer:
+    request.check(frozenset({"f", "lang", *parameters}))
     headers = {"Content-Type": request.media_type}
     if request.negotiated == "json":
         return headers, 200, orjson.dumps(content)
