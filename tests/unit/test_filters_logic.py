@@ -227,7 +227,9 @@ def _divided(kind: str, one: float, other: float) -> float:
     if kind == "/":
         return float(one) / float(other)
     whole = math.trunc(Fraction(one) / Fraction(other))
-    return _number(whole) if kind == "div" else float(Fraction(one) - Fraction(other) * whole)
+    rest = Fraction(one) - Fraction(other) * whole
+    exact = isinstance(one, int) and isinstance(other, int)
+    return _number(whole) if kind == "div" else int(rest) if exact else float(rest)
 
 
 def _like(said: str, pattern: str) -> bool:
