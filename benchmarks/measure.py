@@ -41,7 +41,7 @@ def fetch(port: int, path: str, headers: Mapping[str, str] = HEADERS, timeout: f
 
 
 def wrk(port: int, paths: Sequence[str], load: Load, headers: Mapping[str, str], once: float) -> dict[str, float]:
-    """Requests a second and latencies of asking `paths` round and round.
+    """Requests a second and latencies of asking `paths` round and round; `failed` answers were no 200 and do not count.
 
     `once` is how long a single request took (seconds): a server so slow that no connection would finish within the
     load's time is given longer, at most a minute.
@@ -53,7 +53,7 @@ def wrk(port: int, paths: Sequence[str], load: Load, headers: Mapping[str, str],
         if load.warmup and once < load.warmup:
             _wrk(port, file.name, load, load.warmup, headers)
         found = _wrk(port, file.name, load, seconds, headers)
-    return {"per_second": found["requests"] / found["seconds"], **found}
+    return {"per_second": (found["requests"] - found["failed"]) / found["seconds"], **found}
 
 
 def _wrk(port: int, file: str, load: Load, seconds: float, headers: Mapping[str, str]) -> dict[str, float]:

@@ -23,8 +23,8 @@ end
 function done(summary, latency)
   local e = summary.errors
   io.write(string.format(
-    '{"requests": %d, "seconds": %.6f, "bytes": %d, "p50_ms": %.3f, "p99_ms": %.3f, "failed": %d, "timeouts": %d}\n',
+    '{"requests": %d, "seconds": %.6f, "bytes": %d, "p50_ms": %.3f, "p99_ms": %.3f, "failed": %d, "lost": %d}\n',
     summary.requests, summary.duration / 1e6, summary.bytes,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    e.connect + e.read + e.write + e.status, e.timeout))
+    e.status, e.connect + e.read + e.write + e.timeout))
 end

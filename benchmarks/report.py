@@ -13,7 +13,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("pygeoapi", "granian", "Flask", "SQLAlchemy", "orjson", "shapely", "numpy", "pyproj")
+LIBRARIES = ("pygeoapi", "granian", "Werkzeug", "SQLAlchemy", "orjson", "shapely", "numpy", "pyproj")
 PEERS = ("pygeoapi", "tipg", "uvicorn", "granian", "gunicorn")
 
 Results = Mapping[str, Mapping[str, Any]]

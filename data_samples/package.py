@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -58,7 +59,7 @@ def generate(out: Path, parcels: int = PARCELS, seed: int = SEED, quiet: bool = 
             leftover.unlink()
 
 
-def _write(layer: tables.Layer, rows: Iterable[Row], conn: sqlite3.Connection, bar: tqdm[None]) -> None:
+def _write(layer: tables.Layer, rows: Iterable[Row], conn: sqlite3.Connection, bar: tqdm[Any]) -> None:
     layers.create_layer(
         conn,
         layer.table,
@@ -74,7 +75,7 @@ def _write(layer: tables.Layer, rows: Iterable[Row], conn: sqlite3.Connection, b
     layers.track(conn, layer.table)
 
 
-def _counted(rows: Iterable[Row], bar: tqdm[None]) -> Iterator[Row]:
+def _counted(rows: Iterable[Row], bar: tqdm[Any]) -> Iterator[Row]:
     for row in rows:
         yield row
         bar.update()

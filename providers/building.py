@@ -80,7 +80,9 @@ def _build(
     clip = clip_of(definition)
     geometry = table.geometry is not None and not recipe.geometry.none
     rows = f"rows_{time.time_ns():x}"
-    former = _former(conn)
+    former = read(conn)
+    tables = conn.execute("SELECT name FROM sqlite_master WHERE type='table' AND name GLOB 'rows_*'").fetchall()
+    old = [name for (name,) in tables if "_rtree" not in name]
     names = [quote(column.name) for column in columns]
     typed = [f"{quote(column.name)} {column.sql_type}" for column in columns]
     # what is long comes last, so that a scan over the properties does not walk through it
@@ -136,9 +138,9 @@ def _build(
     )
     conn.execute("CREATE TABLE IF NOT EXISTS edition (id INTEGER PRIMARY KEY CHECK (id = 1), rows TEXT, meta TEXT)")
     conn.execute("INSERT OR REPLACE INTO edition VALUES (1, ?, ?)", (rows, orjson.dumps(asdict(edition)).decode()))
-    if former:
-        conn.execute(f"DROP TABLE IF EXISTS {quote(former.rows + '_rtree')}")
-        conn.execute(f"DROP TABLE IF EXISTS {quote(former.rows)}")
+    for name in old:
+        conn.execute(f"DROP TABLE IF EXISTS {quote(name + '_rtree')}")
+        conn.execute(f"DROP TABLE {quote(name)}")
     return edition
 
 
@@ -155,15 +157,6 @@ def _place(conn: sqlite3.Connection) -> tuple[float, float, float, float] | None
         conn.executemany("UPDATE staging SET _curve=? WHERE rowid=?", zip(places.tolist(), (row[0] for row in rows), strict=True))
         done = rows[-1][0]
     return (box[0], box[1], box[2], box[3])
-
-
-def _former(conn: sqlite3.Connection) -> Edition | None:
-    try:
-        return read(conn)
-    except (TypeError, KeyError, orjson.JSONDecodeError):  # another version's: nothing of it is kept
-        for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'rows\\_%' ESCAPE '\\'"):
-            conn.execute(f"DROP TABLE IF EXISTS {quote(name)}")
-        return None
 
 
 def released(recipe: Recipe, table: Table) -> tuple[Column, ...]:

@@ -143,17 +143,16 @@ class _Parser:
             what = "group"
         else:
             raise self._error(place)
-        if opened.count("group") > _MAX_GROUPS or len(opened) - opened.count("group") > _MAX_CALLS:
+        run = opened[len(opened) - opened[::-1].index("group") :] if "group" in opened else opened
+        if len(opened) > _MAX_GROUPS or len(run) > _MAX_CALLS or (what == "list" and "list" in run):
             raise FilterError("the expression is nested too deeply")
-        if what == "list" and "list" in opened:
-            raise FilterError("not CQL2: a list of IN within another")
         return what
 
     def _token(self, run: _Run, kind: str, token: str, place: int, before: str, opened: list[str]) -> str:
         """Add a token to a run; gives what it is to the token that follows."""
         word, opens = token.lower(), _OPENS.match(self._text, place + len(token))
         unsigned = kind == "string" or (kind == "mark" and token != "-")
-        if run.minus and (unsigned or (kind == "name" and (opens or word in _KEYWORDS))):
+        if before == "list" or (run.minus and (unsigned or (kind == "name" and (opens or word in _KEYWORDS)))):
             raise self._error(place)
         if kind == "string":
             self._strings.append(_ESCAPE.sub(_unescaped, token[1:-1]))
@@ -207,7 +206,7 @@ class _Parser:
         if math.isinf(number):
             raise FilterError(f"the number {token[:20]} is too large")
         self._numbers.append(number)
-        return str(len(self._numbers))
+        return str(len(self._numbers) + 1)
 
     def _count(self, run: _Run, operator: str) -> None:
         if operator in ("and", "or"):
@@ -236,7 +235,9 @@ class _Parser:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, float):
-            number = self._numbers[int(abs(value)) - 1]
+            if value == -1:  # the parser's own, for a minus that stands where none can
+                raise FilterError("not CQL2: a minus without a number")
+            number = self._numbers[int(abs(value)) - 2]
             return -number if value < 0 else number
         if isinstance(value, str):
             return self._strings[int(value[1:])]

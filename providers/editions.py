@@ -104,12 +104,15 @@ def file_of(directory: Path, recipe: Recipe) -> Path:
 
 
 def read(conn: sqlite3.Connection) -> Edition | None:
-    """The edition that a file points to, inside the caller's snapshot; None before the first build."""
+    """The edition that a file points to, inside the caller's snapshot; None before the first build.
+
+    What another version of the code has written, in another form, counts as none.
+    """
     try:
         row = conn.execute("SELECT meta FROM edition WHERE id=1").fetchone()
-    except sqlite3.OperationalError:
+        return _parse(row[0]) if row else None
+    except (sqlite3.OperationalError, TypeError, KeyError):
         return None
-    return _parse(row[0]) if row else None
 
 
 _parsed: dict[str, Edition] = {}

@@ -6,8 +6,6 @@ import json
 
 import click
 
-from server import openapi as definition
-from server.audiences import Audiences
 from server.commands.console import open_state
 from server.commands.editions import load_config
 from server.identity import ANONYMOUS
@@ -18,6 +16,10 @@ from server.settings import Settings
 @click.pass_obj
 def openapi(settings: Settings) -> None:
     """Print the API definition that the public gets under /open."""
+    # pygeoapi is needed here alone; the other commands start quicker without it
+    from server import openapi as definition
+    from server.audiences import Audiences
+
     config = load_config(settings)
     with open_state(settings) as state:
         audience = Audiences(state).get(config, ANONYMOUS, "open", "/open")

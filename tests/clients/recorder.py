@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -86,4 +87,6 @@ class Recorder:
         asked.send_header("Content-Length", str(len(content)))
         asked.end_headers()
         if asked.command != "HEAD":
-            asked.wfile.write(content)
+            # A client may leave once it has read what it needs.
+            with suppress(ConnectionError):
+                asked.wfile.write(content)

@@ -33,8 +33,9 @@ def site_of(house: House, tier: str, key: str | None) -> Site:
     def fetch(address: str, headers: Mapping[str, str]) -> Answer:
         parts = urlsplit(address)
         sent = {name.replace("-", "_"): value for name, value in headers.items()}
-        answer = house.get(parts._replace(scheme="", netloc="").geturl(), key, **sent)
-        return Answer(answer.status_code, answer.headers, answer.data)
+        credential = sent.pop("X_API_Key", key)
+        answer = house.get(parts._replace(scheme="", netloc="").geturl(), credential, **sent)
+        return Answer(answer.status_code, dict(answer.headers), answer.data)
 
     return Site(f"{house.url}/{tier}", tier, fetch)
 

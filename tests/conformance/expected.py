@@ -91,9 +91,7 @@ def asked(text: str) -> Span:
     first, _, last = text.partition("/")
     if "/" not in text:
         return span(text)
-    return Span(
-        None if first in ("", "..") else span(first).low, None if last in ("", "..") else span(last).high
-    )
+    return Span(None if first in ("", "..") else span(first).low, None if last in ("", "..") else span(last).high)
 
 
 def meets(one: Span, other: Span) -> bool:

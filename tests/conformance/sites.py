@@ -19,6 +19,7 @@ HTML = "text/html"
 JSON = "application/json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 SCHEMA = "application/schema+json"
+HYPHENATED = {"bbox_crs": "bbox-crs", "filter_lang": "filter-lang", "filter_crs": "filter-crs"}
 
 
 class Answer(NamedTuple):
@@ -161,8 +162,8 @@ class Layer:
         return next((name for name, member in self.schema["properties"].items() if member.get("x-ogc-role") == role), None)
 
     def ask(self, accept: str = GEOJSON, **parameters: Any) -> Answer:
-        """Ask for items; names of parameters have _ for -."""
-        query = {name.replace("_", "-"): value for name, value in parameters.items()}
+        """Ask for items; `bbox_crs`, `filter_lang` and `filter_crs` have _ for -."""
+        query = {HYPHENATED.get(name, name): value for name, value in parameters.items()}
         return self.site.get(f"{self.items}?{urlencode(query)}" if query else self.items, accept)
 
     def page(self, **parameters: Any) -> Any:
@@ -174,7 +175,8 @@ class Layer:
     def crawl(self, **parameters: Any) -> list[Any]:
         """All features of a request, by its `next` links: none twice, and as many as every page says."""
         page = self.page(**parameters)
-        matched, found = page["numberMatched"], page["features"]
+        matched: int = page["numberMatched"]
+        found: list[Any] = page["features"]
         while following := links(page, "next"):
             assert len(found) < matched, "there is a next page where there is nothing more"
             page = self.site.json(following[0]["href"], following[0]["type"])
@@ -224,5 +226,8 @@ def meeting(
     """The ids of features whose shape meets a box (x, y, x, y), grown by a length, and of those without a shape."""
     met = shapely.is_missing(shapes)
     for west, south, east, north in boxes:
-        met |= shapely.intersects(shapes, shapely.box(west - grown, south - grown, east + grown, north + grown))
+        west, south, east, north = west - grown, south - grown, east + grown, north + grown
+        if west <= east and south <= north:
+            # the envelope of two corners is a point or a line where the box has no area
+            met |= shapely.intersects(shapes, shapely.envelope(shapely.MultiPoint([(west, south), (east, north)])))
     return {feature["id"] for feature, inside in zip(features, met, strict=True) if inside}

@@ -202,9 +202,7 @@ def test_crs84(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize("tier", ["open", "internal"])
-@pytest.mark.parametrize(
-    "name,id_column,stored", [("stations", "station_id", CRS84), ("gauges", "gauge_id", EPSG + "4547")]
-)
+@pytest.mark.parametrize("name,id_column,stored", [("stations", "station_id", CRS84), ("gauges", "gauge_id", EPSG + "4547")])
 def test_crs84_against_the_source(
     sample: House, layers: dict[tuple[str, str], Layer], tier: str, name: str, id_column: str, stored: str
 ) -> None:

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+from werkzeug.test import TestResponse
+
 from tests.conftest import House
 
 # the names under which their keys lie in demo-keys.json; None for who has no key
@@ -44,6 +46,14 @@ def prefixes_of(caller: str | None) -> tuple[str, ...]:
     )
 
 
+class Staffed(House):
+    """A house in which callers of every kind have a key."""
+
+    def get(self, path: str, key: str | None = None, method: str = "GET", **headers: str) -> TestResponse:
+        """Ask the application; `key` names a caller or is a key itself; header names have _ for -."""
+        return super().get(path, None if key is None else self.keys.get(key, key), method, **headers)
+
+
 def staff(house: House) -> None:
     """Make the keys that the demonstration does not have, and put them beside its own."""
     file = house.directory / "state" / "demo-keys.json"
@@ -53,10 +63,10 @@ def staff(house: House) -> None:
     file.write_text(json.dumps(keys))
 
 
-def copy_of(house: House, directory: Path) -> House:
+def copy_of(house: House, directory: Path) -> Staffed:
     """Another house that is the same: configuration, data, keys, approvals, editions."""
     shutil.copytree(house.directory, directory)
-    return House(directory)
+    return Staffed(directory)
 
 
 def key_id(house: House, caller: str) -> str:

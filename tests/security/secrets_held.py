@@ -20,6 +20,12 @@ from tests.security.callers import COUNTY, tier_of
 
 # a place counts as shown where two numbers side by side lie this near to it, in metres; planted is 12.7 m off its node
 NEAR = 8.0
+_TEXTS = {
+    "parcels": ("certificate", "owner", "updated"),
+    "landslides": ("informant",),
+    "minerals": ("occurrence_id",),
+}
+_DATES = "SELECT date FROM landslides EXCEPT SELECT opened FROM stations EXCEPT SELECT since FROM gauges"
 _ZONE = Transformer.from_crs("OGC:CRS84", "EPSG:4547", always_xy=True)
 _PIECES = re.compile(r'[^<>",\n\r\t&]+')
 _PAIRS = re.compile(r"(?<![\d.])(\d{2,7}(?:\.\d+)?)[,\s]\s*(\d{2,7}(?:\.\d+)?)(?![\d])")
@@ -50,34 +56,32 @@ class Held:
     def values(self, caller: str | None, tier: str) -> frozenset[str]:
         """Texts that a caller may not get through a tier, each long enough to occur by no accident."""
         inside = tier == "internal"
-        beyond = "1" if not inside else f"division <> '{COUNTY}'" if caller == "internal-county" else "0"
+        others = "1" if not inside else f"division <> '{COUNTY}'" if caller == "internal-county" else "0"
+        beyond = others + " EXCEPT SELECT {0} FROM {1} WHERE NOT (" + others + ")"  # names occur twice
         hidden = [
-            f"SELECT certificate FROM parcels WHERE {beyond}",
-            f"SELECT owner FROM parcels WHERE length(owner) > 2 AND {beyond}",
-            f"SELECT informant FROM landslides WHERE {beyond}",
-            f"SELECT occurrence_id FROM minerals WHERE {beyond}",
-            f"SELECT name_en FROM minerals WHERE {beyond}",
-            f"SELECT updated FROM parcels WHERE {beyond}",
+            f"SELECT {column} FROM {table} WHERE {beyond.format(column, table)}"
+            for table, columns in _TEXTS.items()
+            for column in columns
         ]
         agreed = tier == "shared" and caller == "shared"
         if not agreed:
-            hidden.append(f"SELECT parcel_id FROM parcels WHERE status <> 'registered' AND {beyond}")
-            hidden.append(f"SELECT area_m2 FROM parcels WHERE area_m2 <> round(area_m2, 1) AND {beyond}")
+            hidden.append(f"SELECT parcel_id FROM parcels WHERE status <> 'registered' AND {others}")
+            hidden.append(f"SELECT area_m2 FROM parcels WHERE area_m2 <> round(area_m2, 1) AND {others}")
         if not inside:
             hidden.append("SELECT area_ha FROM parcels WHERE area_ha <> round(area_ha, 3)")
         if tier == "open":
-            hidden += ["SELECT place FROM landslides", "SELECT date FROM landslides WHERE date NOT LIKE '%-01-01'"]
+            hidden += ["SELECT place FROM landslides", _DATES]
         return frozenset(self.identities.union(*map(self.column, hidden)))
 
     @cached_property
     def columns(self) -> dict[str, frozenset[str]]:
         """Names, and the titles that the configuration gives them, that no answer of a tier has."""
         nobody = frozenset({"identity", "identity number", "证件号"})
-        inside = nobody | {"certificate", "informant", "reserves_kt", "Certificate number", "Informant", "报告人", "储量"}
+        inside = nobody | {"certificate", "informant", "reserves_kt", "Certificate number", "Informant", "报告人"}
         return {
             "internal": nobody,
             "shared": inside,
-            "open": inside | {"owner", "Owner", "权利人", "volume_m3", "place", "体积", "详细地点", "area_m2", "landuse_en"},
+            "open": inside | {"owner", "Owner", "权利人", "volume_m3", "详细地点", "area_m2", "landuse_en"},
         }
 
     def places(self, caller: str | None, tier: str) -> list[tuple[float, float]]:
@@ -98,14 +102,17 @@ def seen(answer: TestResponse) -> str:
 def leaks(held: Held, caller: str | None, tier: str, path: str, text: str) -> list[str]:
     """What is in a text and may not be; what the request itself sent does not count."""
     asked = unquote(path)
-    pieces = {piece.strip(" :;'[](){}") for piece in _PIECES.findall(text)}
+    pieces = {piece.strip() for piece in _PIECES.findall(text)}
+    pieces |= {piece.strip(" :;'[](){}") for piece in pieces}
     pieces |= {word for piece in pieces for word in re.split(r"[\s:\[\]]+", piece)}
     found = [value for value in pieces & _values(held, caller, tier) if value not in asked]
     found += [key for key in held.keys if key in text]
     if tier == "open":
-        found += [value for value in (held.canaries["identity"], held.canaries["certificate"], held.canaries["informant"]) if value in text]
+        planted = (held.canaries["identity"], held.canaries["certificate"], held.canaries["informant"])
+        found += [value for value in planted if value in text and value not in asked]
     found += [name for name in held.columns[tier] if re.search(rf"(?<![\w-]){name}(?![\w-])", text) and name not in asked]
-    return found + [f"{place}" for place in held.places(caller, tier) if _shows(text, place)]
+    places = [place for place in held.places(caller, tier) if not _shows(asked, place)]
+    return found + [f"{place}" for place in places if _shows(text, place)]
 
 
 _kept: dict[tuple[House | str, str | None, str], frozenset[str]] = {}

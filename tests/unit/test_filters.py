@@ -73,6 +73,7 @@ def table(
     if indexed:
         for number, column in enumerate(columns):
             connection.execute(f"CREATE INDEX i{number} ON t ({quote(column.name)})")
+    connection.commit()
     queryables = Queryables(
         columns=tuple(columns),
         geometry=GEOMETRY if shapes is not None else None,

@@ -250,7 +250,7 @@ def filled(rows: list[tuple[Any, ...]], *, rtree: bool, envelope: bool) -> Table
     return table(COLUMNS, [row[:5] for row in rows], shapes, rtree=rtree, envelope=envelope, indexed=True)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(CONDITIONS, ROWS, st.booleans(), st.booleans())
 def test_text_and_json_select_what_brute_force_does(e: Expr, rows: list[tuple[Any, ...]], rtree: bool, envelope: bool) -> None:
     made = filled(rows, rtree=rtree, envelope=envelope)
