@@ -228,6 +228,8 @@ class _Parser:
             if column >= run.length:
                 raise FilterError("not CQL2: an operand or an operator is missing at the end") from None
             raise self._error(run.sources[max(bisect.bisect(run.offsets, column) - 1, 0)]) from None
+        except Exception as err:  # of no class of its own: what is wrong with the numbers of a geometry
+            raise FilterError("not CQL2: a geometry is not as expected") from err
         return self._written(parsed)
 
     def _written(self, value: Any) -> Any:

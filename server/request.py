@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from pygeoapi import l10n
 from pygeoapi.api import APIRequest
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Request as HTTPRequest
 
 from server.audiences import Audience
@@ -127,18 +129,25 @@ def _negotiate(http: HTTPRequest, formats: Mapping[str, str]) -> str:
             raise invalid("f", f"f must be one of {', '.join(formats)}")
         return str(asked)
     accept = http.environ.get("HTTP_ACCEPT")
-    first = next(iter(formats))
     if not accept or accept == "*/*":
-        return first
+        return next(iter(formats))
+    best = _best(accept, tuple(formats.items()))
+    if best is None:
+        raise Problem(406, f"nothing that Accept allows can be sent; there are {', '.join(formats.values())}")
+    return best
+
+
+@lru_cache(maxsize=1000)
+def _best(accept: str, formats: tuple[tuple[str, str], ...]) -> str | None:
+    """The format that an `Accept` header likes best, the first one where it likes several alike."""
+    first = formats[0][0]
     # JSON answers to all of its names, but the route's own media type is what is sent
-    offered = {media.split(";")[0]: name for name, media in reversed(list(formats.items()))}
-    if "json" in formats:
+    offered = {media.split(";")[0]: name for name, media in reversed(formats)}
+    if first == "json":
         for alias in ("application/json", "application/geo+json", "application/schema+json"):
             offered.setdefault(alias, "json")
     ordered = sorted(offered, key=lambda media: offered[media] != first)
-    best = http.accept_mimetypes.best_match(ordered)
+    best = parse_accept_header(accept, MIMEAccept).best_match(ordered)
     if best is None:
-        if any("openapi" in media for media in formats.values()) and "openapi" in accept:
-            return first
-        raise Problem(406, f"nothing that Accept allows can be sent; there are {', '.join(formats.values())}")
+        return first if "openapi" in accept and any("openapi" in media for _, media in formats) else None
     return offered[best]

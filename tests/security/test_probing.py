@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import shapely
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import Client
 
 from tests.conftest import House
 from tests.security.battery import COLUMNS, EPSG
@@ -28,7 +28,7 @@ GRANTED = {
 }
 # what the storage has beside the columns: none may be named
 INTERNALS = (
-    *("_key", "_rid", "_geom", "_text", "_minx", "rowid", "oid", "_rowid_", "fid", "geom", "rows", "edition"),
+    *("_key", "_rid", "_geom", "_text", "_minx", "rowid", "oid", "_rowid_", "fid", "rows", "edition"),
     *("sqlite_master", "parcels.owner", '"owner"', "OWNER", "Owner", "owner ", "parcel_id;--"),
 )
 ASKED = [
@@ -63,7 +63,10 @@ def test_hidden_column_answers_as_an_unknown_name(staffed: House, caller: str | 
     for name in sorted(hidden):
         answer = staffed.get(f"{ITEMS}?{asked.format(name)}", caller)
         assert answer.status_code == 400
-        assert answer.text.replace(name, "nosuch") == plain.text
+        said = json.loads(answer.data)
+        said["detail"] = said["detail"].replace(name, "nosuch")
+        said["parameter"] = said["parameter"].replace(name, "nosuch")
+        assert said == json.loads(plain.data)
         heads = [{k: v for k, v in found.headers.items() if k != "Content-Length"} for found in (answer, plain)]
         assert heads[0] == heads[1]
 
@@ -89,17 +92,23 @@ def test_documents_name_the_granted_columns_alone(staffed: House, caller: str | 
     assert named == set(GRANTED[caller])
 
 
+def swapped(xy: Any) -> Any:
+    """Coordinates (n, 2) in the other axis order."""
+    return xy[:, ::-1]
+
+
 def test_bisection_finds_nothing_finer_than_the_released_geometry(staffed: House) -> None:
     """A box that is halved until nothing is left comes to a released vertex, never to the one it was made from."""
     held = Held(staffed)
     east, north = held.canaries["vertex"]
-    shapes = {
-        feature["id"]: shapely.geometry.shape(feature["geometry"])
-        for feature in staffed.json(f"{ITEMS}?limit=10000&crs={EPSG}4547")["features"]
-    }
-    # EPSG:4547 has northing first
-    shapes = {name: shapely.transform(shape, lambda xy: xy[:, ::-1]) for name, shape in shapes.items()}
-    for half in (40.0, 20.0, 9.0, 5.0, 2.0, 0.5, 0.01):
+    shapes = {}
+    for offset in (0, 1000):  # the largest page that the policy lets out
+        for feature in staffed.json(f"{ITEMS}?limit=1000&offset={offset}&crs={EPSG}4547")["features"]:
+            shape = shapely.transform(shapely.geometry.shape(feature["geometry"]), swapped)  # northing comes first
+            if shape.distance(shapely.Point(east, north)) < 200:
+                shapes[feature["id"]] = shape
+    assert len(shapes) >= 2
+    for half in (40.0, 9.0, 2.0, 0.01):
         for dx in (-12.0, -9.0, -1.0, 0.0, 1.0, 9.0, 11.0):
             for dy in (-12.0, -1.0, 0.0, 9.0, 11.0):
                 x, y = east + dx, north + dy
@@ -110,10 +119,9 @@ def test_bisection_finds_nothing_finer_than_the_released_geometry(staffed: House
                 # what is released to a millimetre touches or does not within that
                 assert {name for name, shape in shapes.items() if shape.intersects(area.buffer(-0.002))} <= found
                 assert found <= {name for name, shape in shapes.items() if shape.intersects(area.buffer(0.002))}
-                wkt = area.wkt.replace("POLYGON ", "POLYGON")
-                asked = quote(f"S_INTERSECTS(geometry,{shapely.transform(area, lambda xy: xy[:, ::-1]).wkt})")
+                asked = quote(f"S_INTERSECTS(geometry,{shapely.transform(area, swapped).wkt})")
                 filtered = staffed.json(f"{ITEMS}?limit=1000&filter={asked}&filter-crs={EPSG}4547")
-                assert {feature["id"] for feature in filtered["features"]} == found, wkt
+                assert {feature["id"] for feature in filtered["features"]} == found
 
 
 @pytest.mark.parametrize("caller", [None, "shared", "internal-county"])
@@ -276,7 +284,3 @@ def test_credential_in_an_address_is_no_credential_and_is_not_said_again(staffed
             assert answer.status_code == 400
             assert key not in answer.text
     assert key not in caplog.text
-
-
-def ok(answer: TestResponse) -> bool:
-    return answer.status_code in (200, 303, 304, 400, 401, 403, 404, 405, 406, 414, 431)
