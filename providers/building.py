@@ -115,6 +115,9 @@ def _build(
     if geometry:
         conn.execute(f"CREATE VIRTUAL TABLE {rows}_rtree USING rtree(id, minx, maxx, miny, maxy)")
         conn.execute(f"INSERT INTO {rows}_rtree SELECT _rid, _minx, _maxx, _miny, _maxy FROM {rows} WHERE _minx IS NOT NULL")
+    gaps = geometry and conn.execute(f"SELECT 1 FROM {rows} WHERE _geom IS NULL LIMIT 1").fetchone() is not None
+    if gaps:  # a box selects them, too
+        conn.execute(f"CREATE INDEX {rows}_gaps ON {rows}(_rid) WHERE _geom IS NULL")
     content = hashlib.sha256(orjson.dumps([f"{digest:x}", [asdict(c) for c in columns], recipe.hash, CODE_VERSION])).hexdigest()[
         :32
     ]
@@ -132,6 +135,7 @@ def _build(
         key=key,
         columns=columns,
         geometry=geometry,
+        gaps=gaps,
         geometry_format=released_format(recipe.geometry, table.geometry_type, clipped=clip is not None) if geometry else None,
         bbox=bbox,
         interval=_interval(conn, rows, dataset, columns),

@@ -60,12 +60,9 @@ def box(numbers: Sequence[float], queryables: Queryables, literal_crs: str) -> T
 
 
 def _stored(geometry: shapely.Geometry, source: str, target: str) -> Areas:
-    try:
-        if crs.swaps(source):
-            geometry = shapely.transform(geometry, lambda xy: xy[:, ::-1])
-        move = crs.stored_transformer(source, target)
-    except crs.CRSError as err:
-        raise FilterError(str(err)) from None
+    if crs.swaps(source):
+        geometry = shapely.transform(geometry, lambda xy: xy[:, ::-1])
+    move = crs.stored_transformer(source, target)
     if move.identity:
         return Areas((geometry,))
     followed = _followed(geometry)

@@ -45,7 +45,10 @@ class Condition(Evaluator):
     def __init__(self, queryables: Queryables, literal_crs: str | None) -> None:
         self.columns: set[str] = set()
         self._queryables = queryables
-        self._crs = literal_crs or crs.CRS84
+        try:
+            self._crs = crs.CRS84 if literal_crs is None else crs.uri(literal_crs)
+        except crs.CRSError as err:
+            raise FilterError(str(err)) from None
         self._negating = 0
 
     def evaluate(self, node: Any, adopt_result: bool = True) -> Any:

@@ -26,9 +26,7 @@ _MAX_BRACKETS = 250
 
 _COMPARISONS = {"=", "<>", "<", "<=", ">", ">="}
 _ARITHMETIC = {"+", "-", "*", "/"}
-SPATIAL = {
-    f"s_{name}" for name in ("contains", "crosses", "disjoint", "equals", "intersects", "overlaps", "touches", "within")
-}
+SPATIAL = {f"s_{name}" for name in ("contains", "crosses", "disjoint", "equals", "intersects", "overlaps", "touches", "within")}
 # Between instants and intervals, and between intervals only (tables 7 and 8).
 INSTANT_RELATIONS = {f"t_{name}" for name in ("after", "before", "disjoint", "equals", "intersects")}
 INTERVAL_RELATIONS = {

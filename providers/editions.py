@@ -33,7 +33,8 @@ class EditionUnavailable(Exception):
 class Edition:
     """What an edition says of itself. Everything but the `..._revision`s and `built` follows from what it lets out.
 
-    `geometry_format` is what a schema says of the geometry, None where there is none. `content` is a hash over all features;
+    `gaps` says that there are features without a geometry, `geometry_format` is what a schema says of it, None where there
+    is none at all. `content` is a hash over all features;
     `modified` the time at which it last changed (UTC, seconds since 1970).
     `bbox` is in CRS84 degrees; `interval` the first and last value of the time property.
     """
@@ -51,6 +52,7 @@ class Edition:
     key: Column
     columns: tuple[Column, ...]
     geometry: bool
+    gaps: bool
     geometry_format: str | None
     bbox: tuple[float, float, float, float] | None
     interval: tuple[str, str] | None

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from array import array
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -77,6 +78,7 @@ class _Cache[Known]:
 
 # How many rows match a query, and which, if they are few.
 _cache: _Cache[tuple[int, array[int] | None]] = _Cache(CACHED_QUERIES)
+_facts: _Cache[Any] = _Cache(CACHED_QUERIES)
 _steps_known: _Cache[list[Any]] = _Cache(20)
 
 
@@ -91,6 +93,16 @@ def count(conn: sqlite3.Connection, relation: Relation, query: Query) -> int:
         sql = f"SELECT count(*) FROM {relation.source}{condition}"
         known = (conn.execute(sql, params).fetchone()[0], None)
         _cache.put(key, known)
+    return known[0]
+
+
+def remembered[Known](relation: Relation, what: str, find: Callable[[], Known]) -> Known:
+    """What is true of all rows of a relation as long as its content stays; found once."""
+    key = _key(relation, "", relation.params, what)
+    known: tuple[Known] | None = _facts.get(key)
+    if known is None:
+        known = (find(),)
+        _facts.put(key, known)
     return known[0]
 
 

@@ -12,7 +12,7 @@ import shapely
 
 from providers import crs, filters, geojson
 from providers.columns import Column, quote
-from providers.query import Page, Query, QueryError, count, page
+from providers.query import Page, Query, QueryError, count, page, remembered
 from providers.relation import Relation
 
 MAX_DOMAIN = 100
@@ -29,14 +29,29 @@ class Reader:
     # what is asked, as conditions
 
     def bbox(self, numbers: Sequence[float], bbox_crs: str = crs.CRS84) -> filters.Where:
-        """Features whose geometry intersects the box (Features Part 1, 7.15.3). Raises QueryError."""
-        if not self.relation.geometry:
-            raise QueryError("bbox", "bbox: the features of this collection have no geometry")
+        """Features whose geometry intersects the box, and those that have none (Features Part 1, 7.15.3).
+
+        Raises QueryError.
+        """
+        relation = self.relation
         try:
-            boxes = crs.bbox_polygons(numbers, bbox_crs, self.relation.crs)
+            boxes = crs.bbox_polygons(numbers, bbox_crs, relation.crs)
         except ValueError as err:
             raise QueryError("bbox", f"bbox: {err}") from err
-        return filters.bbox_where(self.relation.queryables, boxes)
+        if not relation.geometry:
+            return filters.Where("1", (), frozenset())
+        where = filters.bbox_where(relation.queryables, boxes)
+        if not self._gaps():
+            return where
+        return filters.Where(f"(({where.sql}) OR _geom IS NULL)", where.params, where.columns)
+
+    def _gaps(self) -> bool:
+        """Whether there may be features without a geometry."""
+        relation = self.relation
+        if relation.edition is not None:
+            return relation.edition.gaps
+        sql = f"SELECT EXISTS (SELECT 1 FROM {relation.source} WHERE _geom IS NULL)"
+        return bool(remembered(relation, "gaps", lambda: self._conn.execute(sql, relation.params).fetchone()[0]))
 
     def filter(self, text: str, lang: str, filter_crs: str | None) -> filters.Where:
         """A CQL2 expression over the granted properties. Raises QueryError."""
@@ -116,6 +131,11 @@ class Reader:
             return relation.edition.bbox
         if not relation.geometry:
             return None
+        found: tuple[float, float, float, float] | None = remembered(relation, "bbox", self._bbox_of_rows)
+        return found
+
+    def _bbox_of_rows(self) -> tuple[float, float, float, float] | None:
+        relation = self.relation
         blobs = self._conn.execute(f"SELECT _geom FROM {relation.source}", relation.params)
         bounds = None
         while rows := blobs.fetchmany(5000):
@@ -125,9 +145,11 @@ class Reader:
                 bounds = (whole[0::4].min(), whole[1::4].min(), whole[2::4].max(), whole[3::4].max())
         if bounds is None:
             return None
-        outline = shapely.segmentize(shapely.box(*bounds), max(bounds[2] - bounds[0], bounds[3] - bounds[1], 1e-9) / 20)
-        box = shapely.bounds(crs.stored_transformer(relation.crs, crs.CRS84).transform_geometry(outline))
-        return tuple(round(float(value), 9) for value in box)  # type: ignore[return-value]
+        # a straight edge bulges in the other CRS: it is followed in small steps, and the box rounded outward (1 cm)
+        outline = shapely.segmentize(shapely.box(*bounds), max(bounds[2] - bounds[0], bounds[3] - bounds[1], 1e-9) / 1000)
+        box = shapely.bounds(crs.stored_transformer(relation.crs, crs.CRS84).transform_geometry(outline)) * 1e7
+        west, south, east, north = (np.array([*np.floor(box[:2]), *np.ceil(box[2:])]) / 1e7).tolist()
+        return max(west, -180.0), max(south, -90.0), min(east, 180.0), min(north, 90.0)
 
     def interval(self) -> tuple[str, str] | None:
         """The first and last value of the time property, or None."""

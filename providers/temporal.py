@@ -6,6 +6,8 @@ import calendar
 import re
 from datetime import UTC, date, datetime
 
+from dateutil.relativedelta import relativedelta
+
 from providers.columns import Column, quote
 from providers.filters import Where
 from providers.query import QueryError
@@ -13,7 +15,14 @@ from providers.query import QueryError
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 _PARTIAL = re.compile(r"(\d{4})(?:-(\d{2}))?")
-EXPECTED = "datetime must be a date, a date-time (RFC 3339), or an interval of two with .. or nothing for an open end"
+_DURATION = re.compile(
+    r"P(?=.)(?:(\d{1,4})Y)?(?:(\d{1,5})M)?(?:(\d{1,6})W)?(?:(\d{1,7})D)?"
+    r"(?:T(?=.)(?:(\d{1,8})H)?(?:(\d{1,8})M)?(?:(\d{1,10}(?:\.\d{1,6})?)S)?)?"
+)
+EXPECTED = (
+    "datetime must be a date, a date-time (RFC 3339), or an interval of two with .. or nothing for an open end,"
+    " or a duration (P2D) for one of them"
+)
 
 
 def datetime_where(text: str, column: Column | None) -> Where:
@@ -25,7 +34,11 @@ def datetime_where(text: str, column: Column | None) -> Where:
     parts = text.split("/")
     if len(parts) > 2 or parts in (["", ""], ["..", ".."], ["", ".."], ["..", ""], [""], [".."]):
         raise QueryError("datetime", EXPECTED)
-    spans = [None if part in ("", "..") else _span(part) for part in parts]
+    spans = (
+        _interval(parts)
+        if len(parts) == 2 and any(part[:1] == "P" for part in parts)
+        else [None if part in ("", "..") else _span(part) for part in parts]
+    )
     low, high = spans[0], spans[-1]
     if low and high and low[0] > high[1]:
         raise QueryError("datetime", "datetime: the interval ends before it begins")
@@ -39,6 +52,36 @@ def datetime_where(text: str, column: Column | None) -> Where:
     if high:
         conditions.append(_until(name, high[1], column, params))
     return Where(f"({name} IS NULL OR ({' AND '.join(conditions)}))", tuple(params), frozenset({column.name}))
+
+
+def _interval(parts: list[str]) -> list[tuple[datetime, datetime] | None]:
+    """An interval of which one end is said by its duration (ISO 8601, 4.4.4.3)."""
+    durations = [_DURATION.fullmatch(part) for part in parts]
+    if all(durations) or any(part in ("", "..") for part in parts):
+        raise QueryError("datetime", EXPECTED)
+    try:
+        if durations[1]:
+            first = _span(parts[0])
+            return [first, (first[0], first[1] + _length(durations[1]))]
+        if durations[0]:
+            last = _span(parts[1])
+            return [(last[0] - _length(durations[0]), last[1]), last]
+    except (ValueError, OverflowError) as err:
+        raise QueryError("datetime", "datetime: the interval leaves the calendar") from err
+    raise QueryError("datetime", EXPECTED)
+
+
+def _length(duration: re.Match[str]) -> relativedelta:
+    years, months, weeks, days, hours, minutes, seconds = (float(number) for number in duration.groups(default="0"))
+    return relativedelta(
+        years=int(years),
+        months=int(months),
+        weeks=int(weeks),
+        days=int(days),
+        hours=int(hours),
+        minutes=int(minutes),
+        microseconds=round(seconds * 1_000_000),
+    )
 
 
 def _span(text: str) -> tuple[datetime, datetime]:

@@ -100,14 +100,14 @@ def _collection(name: str, resource: Members, title: str) -> Members:
     paths[f"{base}/items"] = {
         "get": _operation(
             f"items{stem}", f"{title}: features", [name], parameters + queryables, "featureCollection",
-            ("geojson", "html", "csv"), ("400", "406"),
+            ("geojson", "html", "csv"),
         )
     }  # fmt: skip
     paths[f"{base}/items/{{featureId}}"] = {
         "get": _operation(
             f"item{stem}", f"{title}: one feature", [name],
             [_ref("featureId"), _f(("json", "html")), _ref("lang"), _ref("crs")], "feature",
-            ("geojson", "html"), ("400", "404"),
+            ("geojson", "html"),
         )
     }  # fmt: skip
     return paths
@@ -133,7 +133,6 @@ def _operation(
     parameters: list[Members],
     schema: str,
     formats: tuple[str, ...],
-    errors: tuple[str, ...] = ("400", "404"),
 ) -> Members:
     content = {
         MEDIA_TYPES[name]: {
@@ -148,7 +147,7 @@ def _operation(
         "parameters": parameters,
         "responses": {
             "200": {"description": "What was asked for", "content": content},
-            **{status: {"$ref": f"#/components/responses/{status}"} for status in (*errors, "401", "500")},
+            **{status: {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
         },
     }
 
@@ -281,6 +280,7 @@ _PROBLEMS = {
     "404": "There is no such thing for this caller",
     "406": "Nothing that Accept allows can be sent",
     "500": "The server failed",
+    "503": "What was asked for is being prepared",
 }
 _RESPONSES: Members = {
     status: {

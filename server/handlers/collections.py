@@ -65,11 +65,6 @@ def get_schema(api: API, request: Request, collection_id: str) -> Answer:
     source = provider(api, collection_id)
     with source.reading() as reader:
         content = _schema(api, request, collection_id, source, reader, "schema")
-        for name, member in content["properties"].items():
-            if name == source.id_field:
-                member["x-ogc-role"] = "id"
-            elif name == source.time_field and member.get("format"):
-                member["x-ogc-role"] = "primary-instant"
         content["required"] = [source.id_field] if source.id_field in content["properties"] else []
     return _answer(api, request, collection_id, "collections/schema.html", content)
 
@@ -96,6 +91,7 @@ def get_sortables(api: API, request: Request, collection_id: str) -> Answer:
     with source.reading() as reader:
         content = _schema(api, request, collection_id, source, reader, "sortables")
     content["properties"] = {name: content["properties"][name] for name in source.sortables}
+    content["additionalProperties"] = False
     return _answer(api, request, collection_id, "collections/sortables.html", content)
 
 
@@ -129,6 +125,10 @@ def _schema(
         properties[column.name] = {"title": column.name, **said, "type": column.type}
         if column.format:
             properties[column.name]["format"] = column.format
+        if column.name == source.id_field:
+            properties[column.name]["x-ogc-role"] = "id"
+        elif column.name == source.time_field and column.format:
+            properties[column.name]["x-ogc-role"] = "primary-instant"
         if "unit" in fields.get(column.name, {}):
             properties[column.name]["x-ogc-unit"] = fields[column.name]["unit"]
     return {
@@ -143,8 +143,12 @@ def _schema(
 def _describe(api: API, request: Request, collection_id: str) -> dict[str, Any]:
     data: dict[str, Any] = gen_collection(api, request, collection_id, request.locale)
     base = f"/collections/{collection_id}"
-    # JSON-LD is not offered; the document itself is named without f, as it was asked
-    data["links"] = [link for link in data["links"] if link["type"] != "application/ld+json"]
+    # JSON-LD is not offered, and CSV goes by its own name
+    data["links"] = [
+        link | {"type": link["type"].removesuffix("; charset=utf-8")}
+        for link in data["links"]
+        if link["type"] != "application/ld+json"
+    ]
     data["links"].append(request.link(f"{RELATION}/sortables", base + "/sortables", MEDIA_TYPES["schema"], "Sortables"))
     data["itemType"] = "feature"
     extent = _extent(api, collection_id)

@@ -47,12 +47,21 @@ _FEATURES = (
     "ogcapi-features-5/1.0/conf/returnables-and-receivables",
     "ogcapi-features-5/1.0/conf/queryables",
     "ogcapi-features-5/1.0/conf/sortables",
+    # Part 5 was published as Common Part 3; QGIS looks for the names that it had before
+    "ogcapi-common-3/1.0/conf/schemas",
+    "ogcapi-common-3/1.0/conf/advanced-property-roles",
+    "ogcapi-common-3/1.0/conf/returnables-and-receivables",
+    "ogcapi-common-3/1.0/conf/queryables",
+    "ogcapi-common-3/1.0/conf/sortables",
     "cql2/1.0/conf/cql2-text",
     "cql2/1.0/conf/cql2-json",
     "cql2/1.0/conf/basic-cql2",
     "cql2/1.0/conf/advanced-comparison-operators",
     "cql2/1.0/conf/case-insensitive-comparison",
     "cql2/1.0/conf/basic-spatial-functions",
+    "cql2/1.0/conf/basic-spatial-functions-plus",
+    "cql2/1.0/conf/temporal-functions",
+    "cql2/1.0/conf/arithmetic",
 )
 
 

@@ -41,9 +41,7 @@ def tier_of(caller: str | None) -> str:
 
 def prefixes_of(caller: str | None) -> tuple[str, ...]:
     """The prefixes under which a caller is answered."""
-    return {"open": ("", "/open"), "shared": ("", "/open", "/shared")}.get(
-        tier_of(caller), ("", "/open", "/shared", "/internal")
-    )
+    return {"open": ("", "/open"), "shared": ("", "/open", "/shared")}.get(tier_of(caller), ("", "/open", "/shared", "/internal"))
 
 
 class Staffed(House):

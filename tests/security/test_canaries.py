@@ -82,7 +82,13 @@ def test_no_secret_comes_out(
 def test_no_secret_comes_out_in_answers_to_other_methods(staffed: House, held: Held, caller: str | None, prefix: str) -> None:
     tier = tier_through(caller, prefix)
     one = held.canaries["parcels"][0]
-    for path in ("/collections/parcels/items", f"/collections/parcels/items/{one}", "/collections/minerals/items", "/explain", "/nosuch"):
+    for path in (
+        "/collections/parcels/items",
+        f"/collections/parcels/items/{one}",
+        "/collections/minerals/items",
+        "/explain",
+        "/nosuch",
+    ):
         for method in ("HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
             text = seen(staffed.get(prefix + path, caller, method=method))
             assert not leaks(held, caller, tier, path, text), (method, path)
@@ -122,7 +128,12 @@ def test_log_of_a_server_holds_no_secret(staffed: House, held: Held, tmp_path: P
         import requests
 
         for name, key in house.keys.items():
-            for path in ("/collections/parcels/items?limit=3", "/collections/parcels/items?filter=identity='x", "/nosuch", "/login"):
+            for path in (
+                "/collections/parcels/items?limit=3",
+                "/collections/parcels/items?filter=identity='x",
+                "/nosuch",
+                "/login",
+            ):
                 requests.get(url + path, headers={"X-API-Key": key}, timeout=10, allow_redirects=False)
             requests.get(f"{url}/health", headers={"X-API-Key": key + "x"}, timeout=10)
             requests.get(f"{url}/health", auth=(name, key), timeout=10)

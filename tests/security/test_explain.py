@@ -50,7 +50,9 @@ def compare(house: House, caller: str | None, base: str, grant: dict[str, Any], 
         column, code = grant["under"]
         assert all(feature["properties"][column].startswith(code) for feature in page["features"])
     if grant["rows"]:  # the sample's only rule of rows: registered parcels
-        inside = house.json(f"/internal{base.removeprefix('/open').removeprefix('/shared')}/items?limit=100000", "internal-nation")
+        inside = house.json(
+            f"/internal{base.removeprefix('/open').removeprefix('/shared')}/items?limit=100000", "internal-nation"
+        )
         status = {feature["id"]: feature["properties"]["status"] for feature in inside["features"]}
         registered = {identifier for identifier, word in status.items() if word == "registered"}
         assert len(registered) < len(status)
@@ -99,7 +101,9 @@ def test_approver_explains_only_as_one(staffed: House) -> None:
 
 
 # an unknown format or a wrong method tells a page that is there from one that is not
-@pytest.mark.parametrize("asked, method", [("?f=xml", "GET"), ("?f=html", "GET"), ("", "POST"), ("", "DELETE"), ("?lang=xx", "GET")])
+@pytest.mark.parametrize(
+    "asked, method", [("?f=xml", "GET"), ("?f=html", "GET"), ("", "POST"), ("", "DELETE"), ("?lang=xx", "GET")]
+)
 def test_explain_is_not_told_from_a_missing_page(staffed: House, asked: str, method: str) -> None:
     one = staffed.get(f"/explain{asked}", None, method)
     other = staffed.get(f"/nosuch{asked}", None, method)

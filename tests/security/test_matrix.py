@@ -181,7 +181,17 @@ def test_what_is_unseen_is_told_from_nothing_that_is_missing(staffed: House, cal
         if (prefix.removeprefix("/") or tier_of(caller)) == "internal":
             continue
         for place in ("", "/schema", "/queryables", "/sortables", "/items", "/items/MO-0001", "/items/nosuch", "/tiles"):
-            for asked in ("", "?f=html", "?f=xml", "?limit=x", "?filter=grade='x'", "?grade=x", "?sortby=grade", "?lang=zh", "?nosuch=1"):
+            for asked in (
+                "",
+                "?f=html",
+                "?f=xml",
+                "?limit=x",
+                "?filter=grade='x'",
+                "?grade=x",
+                "?sortby=grade",
+                "?lang=zh",
+                "?nosuch=1",
+            ):
                 for method in ("GET", "OPTIONS", "POST", "DELETE"):
                     one = staffed.get(f"{prefix}/collections/minerals{place}{asked}", caller, method)
                     two = staffed.get(f"{prefix}/collections/mineralz{place}{asked}", caller, method)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from pygeoapi.api import API, APIRequest
+from pygeoapi.api import API, APIRequest, describe_collections
 from pygeoapi.api import itemtypes as handlers
-from pygeoapi.api import describe_collections
 from pygeoapi.plugin import load_plugin
 from pygeoapi.provider.base import ProviderItemNotFoundError
 from werkzeug.test import EnvironBuilder
@@ -101,7 +100,9 @@ def test_vanilla_pygeoapi_asks_no_hidden_property(config: Config) -> None:
     api = vanilla(config, "parcels", definition(config, "parcels", "open"))
     for params in ({"sortby": "owner"}, {"properties": "owner"}, {"filter": "owner = 'x'"}):
         status, page = ask(api, handlers.get_collection_items, "parcels", limit="3", **params)
-        assert status == 400 or all(set(row["properties"]) <= {"parcel_id", "landuse", "area_ha", "division"} for row in page["features"])
+        assert status == 400 or all(
+            set(row["properties"]) <= {"parcel_id", "landuse", "area_ha", "division"} for row in page["features"]
+        )
         assert "certificate" not in json.dumps(page)
     plain_order = ask(api, handlers.get_collection_items, "parcels", limit="3")[1]["features"]
     assert ask(api, handlers.get_collection_items, "parcels", limit="3", owner="x")[1].get("features", plain_order) == plain_order
@@ -159,7 +160,13 @@ def test_grant_that_cannot_be_fulfilled_is_refused(config: Config, recipe: dict[
 def test_grant_of_another_recipe_is_not_served_from_an_edition(config: Config) -> None:
     made = definition(config, "parcels", "open")
     grant: Grant = made["grant"]
-    for change in ({"properties": ("parcel_id",)}, {"rows": None}, {"geometry": Generalisation()}, {"masks": ()}, {"tier": "shared"}):
+    for change in (
+        {"properties": ("parcel_id",)},
+        {"rows": None},
+        {"geometry": Generalisation()},
+        {"masks": ()},
+        {"tier": "shared"},
+    ):
         recipe = type(grant.recipe)(**{name: getattr(grant.recipe, name) for name in grant.recipe.__slots__} | change)
         provider = load_plugin("provider", made | {"grant": Grant(recipe)})
         with pytest.raises(Unavailable):
@@ -185,6 +192,8 @@ def test_grant_survives_its_journey(config: Config) -> None:
 def test_domains_are_of_what_the_grant_lets_out(config: Config) -> None:
     provider = load_plugin("provider", definition(config, "parcels", "internal", under=("division", "510101")))
     assert provider.get_domains(["division"])[0] == {"division": ["510101"]}
-    narrowed = load_plugin("provider", definition(config, "parcels", "shared", narrow=("landuse = '01'",), only=("parcel_id", "landuse")))
+    narrowed = load_plugin(
+        "provider", definition(config, "parcels", "shared", narrow=("landuse = '01'",), only=("parcel_id", "landuse"))
+    )
     assert narrowed.get_domains()[0] == {"landuse": ["01"]}
     assert "owner" not in narrowed.get_domains(["landuse", "owner"])[0]

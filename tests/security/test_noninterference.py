@@ -74,7 +74,9 @@ def added(table: str, like: str, **values: str) -> Edit:
     return edit
 
 
-HIDDEN_FROM_ALL = statements("UPDATE parcels SET identity = identity || '9'", "ALTER TABLE parcels ADD COLUMN secret TEXT DEFAULT 's'")
+HIDDEN_FROM_ALL = statements(
+    "UPDATE parcels SET identity = identity || '9'", "ALTER TABLE parcels ADD COLUMN secret TEXT DEFAULT 's'"
+)
 FAR = reshape("parcels", "status = 'pending'", lambda xy: xy + [90_000.0, 40_000.0])
 PUBLIC: tuple[Edit, ...] = (
     HIDDEN_FROM_ALL,
@@ -199,7 +201,12 @@ def test_conditional_requests_tell_nothing_of_what_is_hidden(staffed: House, tmp
     house = copy_of(staffed, tmp_path / "other")
     changed(house, PUBLIC)
     house.tierra("editions", "build")
-    for path in ("/collections/parcels/items?limit=50", "/collections/landslides/items?f=csv", "/collections/parcels", "/openapi"):
+    for path in (
+        "/collections/parcels/items?limit=50",
+        "/collections/landslides/items?f=csv",
+        "/collections/parcels",
+        "/openapi",
+    ):
         held = staffed.get(path)
         assert house.get(path, If_None_Match=held.headers["ETag"]).status_code == 304, path
         if "Last-Modified" in held.headers:

@@ -99,7 +99,11 @@ MORE: dict[str, list[tuple[str, str, str]]] = {
     "open_landslides": [("filter=date < 1990&sortby=date", "date < 1990", 'date, id COLLATE "C"')],
     "shared_parcels": [("filter=owner LIKE '王%25'", "owner LIKE '王%%'", 'id COLLATE "C"')],
     "county_parcels": [
-        ("filter=status = 'pending' AND certificate IS NOT NULL", "status = 'pending' AND certificate IS NOT NULL", 'id COLLATE "C"'),
+        (
+            "filter=status = 'pending' AND certificate IS NOT NULL",
+            "status = 'pending' AND certificate IS NOT NULL",
+            'id COLLATE "C"',
+        ),
         ("filter=certificate IS NULL", "certificate IS NULL", 'id COLLATE "C"'),
     ],
 }
@@ -107,7 +111,9 @@ CASES = [(view, *query) for view in VIEWS for query in (*QUERIES[view.partition(
 
 
 @pytest.mark.parametrize("view, asked, condition, order", CASES)
-def test_answer_is_that_of_the_masked_copy(staffed: House, masked: Any, view: str, asked: str, condition: str, order: str) -> None:
+def test_answer_is_that_of_the_masked_copy(
+    staffed: House, masked: Any, view: str, asked: str, condition: str, order: str
+) -> None:
     tier, _, collection = view.partition("_")
     caller = CALLERS[tier]
     rows = masked.execute(f"SELECT *, ST_AsBinary(geom) AS wkb FROM {view} WHERE {condition} ORDER BY {order}")
@@ -135,4 +141,7 @@ def same(one: Any, other: Any) -> bool:
     """Equal as sets of points, within the rounding of the coordinates; what has collapsed is a point on both sides."""
     if other.is_empty or (one.geom_type == "Point") is not (other.geom_type == "Point"):
         return bool(one.geom_type == "Point" and shapely.distance(one, other) < 3e-4)
-    return bool(shapely.hausdorff_distance(one, other) < TOLERANCE and one.symmetric_difference(other).area < TOLERANCE * one.length + 1e-15)
+    return bool(
+        shapely.hausdorff_distance(one, other) < TOLERANCE
+        and one.symmetric_difference(other).area < TOLERANCE * one.length + 1e-15
+    )

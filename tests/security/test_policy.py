@@ -33,7 +33,9 @@ def properties(house: House, caller: str | None, prefix: str = "") -> list[str]:
 # nothing is open that was not approved
 
 
-@pytest.mark.parametrize("caller, prefix", [(None, ""), (None, "/open"), ("department", ""), ("approver", "/open"), ("approver", "/shared")])
+@pytest.mark.parametrize(
+    "caller, prefix", [(None, ""), (None, "/open"), ("department", ""), ("approver", "/open"), ("approver", "/shared")]
+)
 def test_widened_recipe_stays_closed_until_it_is_approved(fresh: House, caller: str | None, prefix: str) -> None:
     one = fresh.json(f"{prefix}{ITEMS}?limit=1", caller)["features"][0]["id"]
     widen(fresh)
@@ -191,7 +193,9 @@ def crawl(house: House, caller: str, path: str) -> list[str]:
 
 
 # a condition with a value and one without: `= '01'` binds one, `IS NULL` does not
-@pytest.mark.parametrize("rows", ["landuse = '01'", "owner IS NULL", "owner IS NOT NULL", "division < '510105'", "NOT owner IS NULL"])
+@pytest.mark.parametrize(
+    "rows", ["landuse = '01'", "owner IS NULL", "owner IS NOT NULL", "division < '510105'", "NOT owner IS NULL"]
+)
 def test_counts_and_extents_are_those_of_the_agreement(fresh: House, rows: str) -> None:
     edition = fresh.json(f"{ITEMS}?limit=10000&filter={rows}", "shared")  # asked of the whole edition
     agree(fresh, "--rows", rows)

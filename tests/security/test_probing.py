@@ -74,7 +74,7 @@ def test_hidden_column_answers_as_an_unknown_name(staffed: House, caller: str | 
 @pytest.mark.parametrize("caller", GRANTED)
 def test_name_of_the_storage_is_no_property(staffed: House, caller: str | None) -> None:
     for name in INTERNALS:
-        if name == '"owner"' and "owner" in GRANTED[caller] or name == "owner " and "owner" in GRANTED[caller]:
+        if (name == '"owner"' and "owner" in GRANTED[caller]) or (name == "owner " and "owner" in GRANTED[caller]):
             continue
         for asked in ("filter={0} IS NOT NULL", "sortby={0}", "properties={0}", "{0}=x"):
             answer = staffed.get(f"{ITEMS}?{asked.format(quote(name))}", caller)
@@ -188,7 +188,9 @@ def test_forged_cursor_is_refused(staffed: House, token: str) -> None:
     assert json.loads(answer.data)["parameter"] == "cursor"
 
 
-@pytest.mark.parametrize("value", ["' OR 1=1--", "", "z", 1, -1, 2**63, 2**64 - 1, 2**70, 1e308, True, "\x00", "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["' OR 1=1--", "", "z", 1, -1, 2**63, 2**64 - 1, 2**70, 1e308, True, "\x00", "\ud800"], ids=repr
+)
 def test_edited_cursor_lets_no_row_out(staffed: House, value: Any) -> None:
     ids = {feature["id"] for offset in (0, 1000) for feature in staffed.json(f"{ITEMS}?limit=1000&offset={offset}")["features"]}
     for asked in (f"cursor={cursor(value)}", f"sortby=landuse&cursor={cursor(['landuse', False], value, 'x')}"):
@@ -209,7 +211,13 @@ def test_cursor_of_another_caller_gives_no_row_of_its(staffed: House) -> None:
 
 
 def test_tag_of_one_caller_confirms_no_answer_of_another(staffed: House) -> None:
-    paths = (f"{ITEMS}?limit=20", f"{ITEMS}?limit=20&f=csv", "/collections/parcels", "/collections/parcels/schema", "/collections")
+    paths = (
+        f"{ITEMS}?limit=20",
+        f"{ITEMS}?limit=20&f=csv",
+        "/collections/parcels",
+        "/collections/parcels/schema",
+        "/collections",
+    )
     for path in paths:
         answers = {caller: staffed.get(path, caller) for caller in CALLERS}
         for one, first in answers.items():
@@ -224,11 +232,21 @@ def test_counties_in_turn_get_their_own(staffed: House) -> None:
     one = {caller: staffed.json(f"{ITEMS}?limit=1", caller)["features"][0]["id"] for caller in theirs}
     for _ in range(2):
         for caller, code in theirs.items():
-            for asked in ("limit=5", "limit=10000", "filter=landuse='05'", "bbox=100,20,130,40&limit=500", "sortby=-area_ha", "offset=3"):
+            for asked in (
+                "limit=5",
+                "limit=10000",
+                "filter=landuse='05'",
+                "bbox=100,20,130,40&limit=500",
+                "sortby=-area_ha",
+                "offset=3",
+            ):
                 page = staffed.json(f"{ITEMS}?{asked}", caller)
                 assert page["features"]
                 assert {feature["properties"]["division"] for feature in page["features"]} == {code}, asked
-            assert staffed.json(f"{ITEMS}?resulttype=hits", caller)["numberMatched"] == staffed.json(f"{ITEMS}?limit=9999", caller)["numberReturned"]
+            assert (
+                staffed.json(f"{ITEMS}?resulttype=hits", caller)["numberMatched"]
+                == staffed.json(f"{ITEMS}?limit=9999", caller)["numberReturned"]
+            )
             for other, identifier in one.items():
                 assert staffed.get(f"{ITEMS}/{identifier}", caller).status_code == (200 if other == caller else 404)
     boxes = [staffed.json("/collections/parcels", caller)["extent"]["spatial"]["bbox"] for caller in (*theirs, *theirs)]
@@ -239,7 +257,9 @@ def test_counties_in_turn_get_their_own(staffed: House) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/open", "/shared", "/internal"])
-@pytest.mark.parametrize("path", ["/", "/collections", ITEMS, "/static/css/tierra.css", "/nosuch", "/health", "/login", "/explain"])
+@pytest.mark.parametrize(
+    "path", ["/", "/collections", ITEMS, "/static/css/tierra.css", "/nosuch", "/health", "/login", "/explain"]
+)
 def test_wrong_credential_is_never_anonymous(staffed: House, prefix: str, path: str) -> None:
     good = staffed.keys["shared"]
     basic = base64.b64encode
@@ -275,7 +295,9 @@ def test_basic_is_the_same_as_the_key(staffed: House) -> None:
         assert answer.data == staffed.get(f"{ITEMS}?limit=2", caller).data
 
 
-def test_credential_in_an_address_is_no_credential_and_is_not_said_again(staffed: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_credential_in_an_address_is_no_credential_and_is_not_said_again(
+    staffed: House, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "tierra")
     key = staffed.keys["internal-province"]
     for name in ("api_key", "key", "token", "access_token", "X-API-Key", "apikey"):

@@ -85,7 +85,9 @@ def test_wrong_policy_is_an_error_with_file_and_line(written: House, before: str
     right = file.read_text()
     wrong = right.replace(before, after, 1)
     assert wrong != right
-    changed = next(n for n, lines in enumerate(zip(right.splitlines(), wrong.splitlines(), strict=False), 1) if len(set(lines)) > 1)
+    changed = next(
+        n for n, lines in enumerate(zip(right.splitlines(), wrong.splitlines(), strict=False), 1) if len(set(lines)) > 1
+    )
     file.write_text(wrong)
     try:
         said = written.tierra("check", code=1)
@@ -251,7 +253,14 @@ def moved(house: House) -> None:
 def test_stale_edition_is_not_served(fresh: House, make: Callable[[House], None]) -> None:
     make(fresh)
     for caller, prefix in ((None, ""), ("department", ""), ("approver", "/open")):
-        for path in (ITEMS, f"{ITEMS}?f=csv", PARCELS, f"{PARCELS}/schema", f"{PARCELS}/queryables", f"{ITEMS}?filter=landuse='01'"):
+        for path in (
+            ITEMS,
+            f"{ITEMS}?f=csv",
+            PARCELS,
+            f"{PARCELS}/schema",
+            f"{PARCELS}/queryables",
+            f"{ITEMS}?filter=landuse='01'",
+        ):
             answer = fresh.get(prefix + path, caller)
             assert answer.status_code == 503, path
             assert int(answer.headers["Retry-After"]) > 0

@@ -50,7 +50,9 @@ def test_counties_in_turn_get_their_own(running: Running) -> None:
             for caller, code in theirs.items():
                 bodies = {answer.content for answer in running.ask(f"{ITEMS}?{asked}", caller)}
                 assert len(bodies) == 1
-                page = requests.get(f"{running.url}{ITEMS}?{asked}", headers={"X-API-Key": running.house.keys[caller]}, timeout=20).json()
+                page = requests.get(
+                    f"{running.url}{ITEMS}?{asked}", headers={"X-API-Key": running.house.keys[caller]}, timeout=20
+                ).json()
                 assert {row["properties"]["division"] for row in page["features"]} == {code}
 
 

@@ -127,6 +127,30 @@ def test_any_text(text: str, lang: str) -> None:
     answer(text, lang)
 
 
+VALID = (
+    "i = 1 AND (x > 2.5 OR NOT s LIKE 'a%') AND \"i\" IN (1,2)",
+    "CASEI(s) = casei('É') OR accenti(名) <> 'it''s'",
+    "d = DATE('2026-01-01') AND t > TIMESTAMP('2026-01-01T00:00:00Z')",
+    "T_DURING(INTERVAL(t,t),INTERVAL('2026-01-01','..')) OR f",
+    "S_INTERSECTS(geometry,POLYGON((-180 -90, -90 -90, -90 90, -180 90, -180 -90), (-120 -50, -100 -50, -100 -40, -120 -50)))",
+    "S_CROSSES(LINESTRING(-60 -90,-60 90),geometry) AND S_WITHIN(geometry,BBOX(0,40,10,50))",
+    "NOT S_TOUCHES(geometry,GEOMETRYCOLLECTION(POINT Z (7.02 49.92 1),MULTIPOINT((0 0),(1 1))))",
+    "-i * (x + 1) ^ 2 / 3 % 4 div 5 BETWEEN -1e3 AND .5",
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(VALID), st.integers(0, 130), st.integers(0, 130), st.sampled_from(PIECES)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_expressions_cut_and_joined(parts: list[tuple[str, int, int, str]]) -> None:
+    answer("".join(said[:end] + piece + said[start:] for said, start, end, piece in parts))
+
+
 OPERATIONS = (
     *("and", "or", "not", "=", "<>", "<", ">=", "isNull", "like", "in", "between", "casei", "accenti", "+", "-", "*", "/", "^"),
     *("%", "div", "s_intersects", "s_equals", "t_after", "t_during", "a_equals", "avg", "", "AND"),

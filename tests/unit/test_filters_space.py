@@ -205,8 +205,10 @@ def test_axis_order_of_literals() -> None:
     assert made.find("S_INTERSECTS(geometry, POINT(104 30))") == [1]
     for name in ("EPSG:4326", "http://www.opengis.net/def/crs/EPSG/0/4326", "EPSG:4490"):
         assert made.find("S_INTERSECTS(geometry, POINT(30 104))", crs=name) == [1]
-    with pytest.raises(FilterError, match="unknown coordinate reference system"):
-        made.find("S_INTERSECTS(geometry, POINT(30 104))", crs="EPSG:1")
+    for unknown in ("EPSG:1", "", "x"):
+        for text in ("S_INTERSECTS(geometry, POINT(30 104))", "geometry IS NULL"):
+            with pytest.raises(FilterError, match="unknown coordinate reference system"):
+                made.find(text, crs=unknown)
 
 
 def test_literals_go_into_the_stored_crs() -> None:
