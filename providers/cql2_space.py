@@ -71,10 +71,10 @@ def _stored(geometry: shapely.Geometry, source: str, target: str) -> Areas:
     # A projection gives coordinates on the far side of the globe too, wrong ones: what lies there is cut off first.
     on_globe = source if crs.is_geographic(source) else crs.CRS84
     degrees = followed if on_globe == source else _moved(followed, crs.stored_transformer(source, on_globe))
-    domain = crs._domain(crs.uri(target))
+    domain = crs.domain(crs.uri(target))
     if domain.covers(shapely.box(*degrees.bounds)):
         return Areas((_moved(followed, move),))
-    pieces = crs._pieces(list(_simple(degrees)), domain)
+    pieces = crs.pieces(list(_simple(degrees)), domain)
     move = crs.stored_transformer(on_globe, target)
     return Areas(tuple(_moved(_followed(piece), move) for piece in pieces), whole=False)
 
@@ -152,7 +152,8 @@ def _united(areas: Sequence[shapely.Geometry]) -> shapely.Geometry:
 
 
 def _parts(areas: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
-    parts = [part for area in areas for part in shapely.get_parts(area) if not part.is_empty]
+    # a box has no parts to be taken apart; most queries ask for one
+    parts = [p for area in areas for p in (shapely.get_parts(area) if hasattr(area, "geoms") else (area,)) if not p.is_empty]
     return parts if len(parts) <= _PARTS else [_united(areas)]
 
 
@@ -176,7 +177,12 @@ def _exact(name: str, areas: Sequence[shapely.Geometry], queryables: Queryables)
 def _is_box(area: shapely.Geometry) -> bool:
     if area.geom_type == "Point":
         return True
-    return bool(area.geom_type == "Polygon" and len(area.exterior.coords) == 5 and area.equals(shapely.box(*area.bounds)))
+    if area.geom_type != "Polygon":
+        return False
+    ring = area.exterior.coords[:]
+    west, south, east, north = area.bounds
+    corners = [(west, south), (west, north), (east, north), (east, south)]
+    return len(ring) == 5 and not area.interiors and set(ring) == set(corners) and area.is_valid
 
 
 def _meets_box(area: shapely.Geometry, queryables: Queryables) -> tuple[str, tuple[Any, ...]]:

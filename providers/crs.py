@@ -248,10 +248,10 @@ def _bounds(bbox: Sequence[float], name: str) -> list[tuple[float, float, float,
             raise ValueError(f"bbox has its minimum {west} above {east}")
         return [(west, south, east, north)]
     if south < -90 or north > 90:
-        if uri(name) != CRS84:
-            # Often the axes in the other order; OGC's own test suite sends them so and asks for an answer.
-            return []
-        raise ValueError("bbox has a latitude beyond 90 degrees")
+        if uri(name) in (CRS84, uri("EPSG:4326")):
+            raise ValueError(f"bbox has a latitude beyond 90 degrees; the axis order of {uri(name)} applies")
+        # The axes in the other order: OGC's own test suite sends them so for other CRSs, and asks for an answer.
+        return []
     if west <= east and east - west >= 360:
         return [(-180.0, south, 180.0, north)]
     west, east = (lon if -180 <= lon <= 180 else (lon + 180) % 360 - 180 for lon in (west, east))
@@ -278,7 +278,7 @@ def _area(crs: pyproj.CRS) -> tuple[float, float, float, float]:
 
 
 @lru_cache(maxsize=256)
-def _domain(name: str) -> shapely.Geometry:
+def domain(name: str) -> shapely.Geometry:
     """Where a projection has sensible coordinates, in degrees; longitudes are continuous and at most 360 wide."""
     west, south, east, north = _area(parse(name))
     middle = (west + east) / 2
@@ -290,7 +290,7 @@ def _domain(name: str) -> shapely.Geometry:
 @lru_cache(maxsize=256)
 def _reach(name: str) -> shapely.Geometry:
     """The box of projected coordinates (stored order) that holds the domain of a projection."""
-    image = _carried(_domain(name), stored_transformer(CRS84, name))
+    image = _carried(domain(name), stored_transformer(CRS84, name))
     return shapely.box(*image.bounds)
 
 
@@ -350,10 +350,10 @@ def _geographic(box: shapely.Geometry, source: str) -> list[shapely.Geometry]:
         # The outline goes once round a pole.
         low, high = (points[:, 1].min(), 90.0) if points[:, 1].mean() > 0 else (-90.0, points[:, 1].max())
         return [shapely.box(-180, low, 180, high)]
-    return _pieces([_rebuilt(points, dimension)], _WORLD)
+    return pieces([_rebuilt(points, dimension)], _WORLD)
 
 
-def _pieces(areas: list[shapely.Geometry], within: shapely.Geometry) -> list[shapely.Geometry]:
+def pieces(areas: list[shapely.Geometry], within: shapely.Geometry) -> list[shapely.Geometry]:
     """Cut areas in degrees to a box whose longitudes may run beyond ±180, going round the globe both ways."""
     cut = []
     for area in areas:
@@ -367,9 +367,9 @@ def _pieces(areas: list[shapely.Geometry], within: shapely.Geometry) -> list[sha
 
 def _projected(areas: list[shapely.Geometry], target: str) -> list[shapely.Geometry]:
     """Areas in CRS84 as areas in the stored coordinates of a projection."""
-    domain = _domain(target)
-    pieces = _pieces(areas, domain)
-    if shapely.union_all(pieces).buffer(1e-9).covers(domain):
+    within = domain(target)
+    cut = pieces(areas, within)
+    if shapely.union_all(cut).buffer(1e-9).covers(within):
         return [_PLANE]
-    carried = [_carried(piece, stored_transformer(CRS84, target)) for piece in pieces]
+    carried = [_carried(piece, stored_transformer(CRS84, target)) for piece in cut]
     return [area for area in carried if not area.is_empty]

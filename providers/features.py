@@ -65,7 +65,6 @@ class FeatureProvider(BaseProvider):
         self._definition = definition
         self.sortables: list[str] = definition.get("sortables", [])
         self.described: dict[str, Any] = definition.get("fields", {})
-        self._fields_made: dict[str, dict[str, Any]] | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -84,13 +83,11 @@ class FeatureProvider(BaseProvider):
 
     def get_fields(self) -> dict[str, dict[str, Any]]:
         """The granted properties by name, as JSON Schema (type, format)."""
-        if self._fields_made is None:
-            with self.reading() as source:
-                self._fields_made = {
-                    column.name: {"type": column.type, **({"format": column.format} if column.format else {})}
-                    for column in source.relation.columns
-                }
-        return self._fields_made
+        with self.reading() as source:
+            return {
+                column.name: {"type": column.type, **({"format": column.format} if column.format else {})}
+                for column in source.relation.columns
+            }
 
     @property
     def fields(self) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from pygeoapi import l10n
@@ -91,7 +92,7 @@ class App:
         if http.method in WRITE and route.write:
             return route.write(audience.api, request, **arguments)
         headers, status, body = route.get(audience.api, request, **arguments)
-        headers["Content-Language"] = l10n.locale2str(request.locale).replace("_", "-")
+        headers["Content-Language"] = _language(request.locale)
         if http.method == "OPTIONS":
             return {"Allow": ", ".join(READ)}, 204, b""
         return headers, status, body
@@ -107,6 +108,11 @@ class App:
         content = {**problem.members, "code": problem.status.phrase, "description": problem.detail, "links": []}
         headers["Content-Type"] = MEDIA_TYPES["html"]
         return headers, problem.status, render(audience.api, request, "exception.html", content)
+
+
+@lru_cache(maxsize=100)
+def _language(locale: Any) -> str:
+    return str(l10n.locale2str(locale)).replace("_", "-")
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -113,6 +113,7 @@ def _resource(config: Config, grant: Grant) -> dict[str, Any]:
 def _bind(api: API, config: Config, grants: dict[str, Grant], principal: Principal, tier: Tier, prefix: str) -> API:
     """The API of a shape with one caller's own values: its division, its agreement's rows and limits, its name."""
     bound = copy.copy(api)
+    bound.providers = {}  # made at the first use; they hold a grant and no more
     bound.config = {**api.config, "resources": {name: _resource(config, grant) for name, grant in grants.items()}}
     if prefix != "/open":  # under /open every byte is the same for every caller
         caller = None

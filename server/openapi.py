@@ -116,7 +116,7 @@ def _collection(name: str, resource: Members, title: str) -> Members:
 def _queryables(definition: Members) -> tuple[list[str], list[Members]]:
     """The names of the properties, and a query parameter for each; none while the edition waits to be built."""
     try:
-        fields = load_plugin("provider", definition).fields
+        fields = load_plugin("provider", definition).get_fields()
     except ProviderGenericError:
         return [], []
     parameters = [

@@ -75,6 +75,8 @@ class Request(APIRequest):
     def _locales(self) -> tuple[Any, Any]:
         languages = self.api.config["server"]["languages"]
         asked = self._args.get(l10n.QUERY_PARAM)
+        if asked is None and "HTTP_ACCEPT_LANGUAGE" not in self.http.environ:
+            return None, self.api.default_locale
         if asked is not None and not any(asked.lower()[:2] == language.lower()[:2] for language in languages):
             raise invalid("lang", f"lang must be one of {', '.join(languages)}")
         found: tuple[Any, Any] = self._get_locale(self._headers, languages)

@@ -40,8 +40,10 @@ def provider(api: API, collection_id: str) -> FeatureProvider:
     resource = api.config["resources"].get(collection_id)
     if resource is None:
         raise not_found(f"collection {collection_id}")
-    found: FeatureProvider = load_plugin("provider", resource["providers"][0])
-    return found
+    kept: dict[str, FeatureProvider] = api.providers
+    if collection_id not in kept:
+        kept[collection_id] = load_plugin("provider", resource["providers"][0])
+    return kept[collection_id]
 
 
 def get_items(api: API, request: Request, collection_id: str) -> Answer:

@@ -121,8 +121,9 @@ def test_some_boxes_find_something(stations: list[Row]) -> None:
 
 
 def test_vanilla_gets_such_boxes_wrong() -> None:
-    assert [f["id"] for f in vanilla.get(f"{vanilla.ITEMS}?bbox=103,29,0,105,31,1").json["features"]] != ["p1"]
-    assert [f["id"] for f in vanilla.get(f"{vanilla.ITEMS}?bbox=170,0,-170,20").json["features"]] != ["p2", "p3"]
+    for box, inside in (("103,29,0,105,31,1", {"p1"}), ("170,0,-170,20", {"p2", "p3"})):
+        found = {f["id"] for f in vanilla.get(f"{vanilla.ITEMS}?bbox={box}").json["features"]}
+        assert not inside & found
 
 
 def test_bbox_in_the_axis_order_of_its_crs(ask: Callable[..., Any], plots: list[Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,9 @@ ENOUGH = 16
 def running(house: House, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     process, url = serve(house, **environ)
     try:
+        deadline = time.monotonic() + 10
+        while (house.directory / "server.log").read_bytes().count(b"Started worker") < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
         yield process, url
     finally:
         stop(process)
@@ -106,12 +110,34 @@ def test_wrong_configuration_does_not_start(house: House) -> None:
 # stopping
 
 
+@pytest.mark.parametrize("attempt", range(4))
+def test_server_that_has_only_begun_stops(house: House, attempt: int) -> None:
+    """One worker is there while the other still starts: the signal must not be lost on that one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    log = house.directory / "server.log"
+    words = [sys.executable, "-m", "server.cli", "serve"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(words, cwd=ROOT, env=os.environ | house.environ | {"PORT": port}, stdout=out, stderr=out, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 20
+        while b"Started worker" not in log.read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(8) == 0, "it does not stop"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 def test_download_under_way_is_finished(house: House) -> None:
     """A client that has read a part gets the rest after the server was told to stop."""
     with running(house) as (process, url):
         address = urlsplit(url)
         with socket.create_connection((str(address.hostname), int(address.port or 0))) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
             path = f"{ITEMS}?limit=10000&crs=http://www.opengis.net/def/crs/EPSG/0/4547"
             key = house.keys["internal-province"]
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n".encode())
@@ -158,8 +184,6 @@ def test_requests_that_were_taken_are_answered(house: House) -> None:
 @pytest.fixture(scope="module")
 def live(sample: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
     """A house with a server that the tests below change in turn."""
-    import shutil
-
     made = House(tmp_path_factory.mktemp("live") / "house")
     shutil.copytree(sample.directory, made.directory)
     with running(made) as (_, url):
@@ -254,7 +278,7 @@ def test_connection_is_kept(served: str, sample: House) -> None:
         ("HEAD", f"{ITEMS}?limit=1000", {}, None, 200),
         ("GET", "/nowhere", {}, None, 404),
         ("OPTIONS", ITEMS, {}, None, 204),
-        ("POST", ITEMS, {"Content-Type": "application/geo+json"}, b"x" * 100_000, 403),
+        ("POST", ITEMS, {"Content-Type": "application/geo+json"}, b"x" * 1000, 403),
         ("PUT", "/collections", {}, b"{}", 405),
         ("GET", f"{ITEMS}?limit=5", {"Accept-Encoding": "gzip"}, None, 200),
         ("GET", f"{ITEMS}?limit=5", {"Accept-Encoding": "gzip", "If-None-Match": "TAG"}, None, 304),

@@ -126,12 +126,21 @@ def test_spatial_filter_is_asked_of_the_server(gdal: GDAL, served: str) -> None:
     assert [float(x) for x in gdal.asked(since)[-1].parameters["bbox"].split(",")] == pytest.approx(box)
 
 
-def test_both_filters_and_a_time(gdal: GDAL, source: Source) -> None:
+def test_time_is_asked_of_the_server(gdal: GDAL, sample: House, source: Source) -> None:
+    since = len(gdal.recorder.exchanges)
+    said = gdal.summary("parcels", "-where", "updated >= '2015/01/01 10:00:00'", key=sample.keys["internal-county"])
+    rows = f"{PARCELS['internal-county'].rows} AND updated >= '2015-01-01T10:00:00.000Z'"
+    assert count(said) == source.count("parcels", rows) > 0
+    assert gdal.asked(since)[-1].parameters["datetime"] == "2015-01-01T10:00:00Z/.."
+
+
+def test_date_and_box(gdal: GDAL, source: Source) -> None:
     since = len(gdal.recorder.exchanges)
     said = gdal.summary("stations", "-where", "opened > '1990/01/01'", "-spat", "-180", "-90", "0", "90")
     places = source.rows("stations", "opened > '1990-01-01'", "geom")
     assert count(said) == sum(geometry(blob).x <= 0 for (blob,) in places) > 0
-    assert "bbox" in gdal.asked(since)[-1].parameters
+    sent = gdal.asked(since)[-1].parameters
+    assert "bbox" in sent and sent["datetime"] == "1990-01-01T/.."  # how GDAL writes a date
 
 
 def test_conversion_goes_along_next(gdal: GDAL, tmp_path: Path) -> None:

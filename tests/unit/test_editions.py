@@ -92,7 +92,10 @@ def test_rows_without_geometry_are_kept(source: Source) -> None:
     with source.reading() as reader:
         found = {f["id"]: f["geometry"] for f in features(reader)}
         assert found["none"] is None and found["empty"] is None and len(found) == 22
-        assert reader.texts(Query(where=(reader.bbox((-180, -90, 180, 90)),), limit=100))[1] == 20
+        # a box selects what has no place, too (Features Part 1, requirement 24 B)
+        for box, matched in (((-180, -90, 180, 90), 22), ((104.045, 29, 104.105, 31), 8), ((0, 0, 1, 1), 2)):
+            texts, number, _ = reader.texts(Query(where=(reader.bbox(box),), limit=100))
+            assert len(texts) == number == matched
 
 
 def test_building_goes_chunk_by_chunk(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
