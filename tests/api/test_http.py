@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -84,7 +84,9 @@ def test_unknown_parameter_is_ignored_nowhere(sample: House, parcel: str) -> Non
     assert vanilla.get(f"{vanilla.ITEMS}?zz=1").status == 200
 
 
-@pytest.mark.parametrize("twice", ["f=json&f=json", "limit=1&limit=2", "bbox=0,0,1,1&bbox=0,0,1,1", "landuse=01&landuse=02", "lang=en&lang=zh"])
+@pytest.mark.parametrize(
+    "twice", ["f=json&f=json", "limit=1&limit=2", "bbox=0,0,1,1&bbox=0,0,1,1", "landuse=01&landuse=02", "lang=en&lang=zh"]
+)
 def test_parameter_given_twice(sample: House, twice: str) -> None:
     """pygeoapi takes the first and ignores the other."""
     problem(sample.get(f"{ITEMS}?{twice}"), 400, twice.split("=")[0])
@@ -102,7 +104,9 @@ def test_format_that_is_not_offered(sample: House, path: str) -> None:
     assert vanilla.get("/conformance", Accept="application/xml").status == 200
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/collections/nope", f"{ITEMS}?zz=1", f"{ITEMS}?limit=x", "/?lang=xx", f"{ITEMS}?lang=xx"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/collections/nope", f"{ITEMS}?zz=1", f"{ITEMS}?limit=x", "/?lang=xx", f"{ITEMS}?lang=xx"]
+)
 @pytest.mark.parametrize("how", ["Accept", "f"])
 def test_browser_gets_its_errors_as_a_page(sample: House, path: str, how: str) -> None:
     for language in ("en", "zh"):
@@ -127,7 +131,9 @@ def test_error_page_escapes_what_was_asked(sample: House) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", BROWSER])
-def test_failure_hides_its_details(sample: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accept: str) -> None:
+def test_failure_hides_its_details(
+    sample: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accept: str
+) -> None:
     def fail(*_: Any) -> bytes:
         raise RuntimeError("/secret/path password=hunter2")
 
@@ -213,7 +219,9 @@ def test_every_answer_says_what_it_varies_by_and_who_may_keep_it(sample: House, 
     assert not {"Vary", "ETag", "Last-Modified", "Cache-Control"} & set(theirs)
 
 
-@pytest.mark.parametrize("path", ["/collections", ITEMS, f"{ITEMS}?f=html", f"{ITEMS}?f=csv", "/openapi", "/static/css/tierra.css"])
+@pytest.mark.parametrize(
+    "path", ["/collections", ITEMS, f"{ITEMS}?f=html", f"{ITEMS}?f=csv", "/openapi", "/static/css/tierra.css"]
+)
 @pytest.mark.parametrize("caller", [None, "internal-county"])
 def test_validators_spare_the_body(sample: House, path: str, caller: str | None) -> None:
     plain, zipped = sample.get(path, caller), sample.get(path, caller, Accept_Encoding="gzip")
@@ -279,7 +287,9 @@ def test_options_says_what_is_allowed(sample: House, parcel: str) -> None:
 def test_scripts_of_other_sites_may_ask(sample: House) -> None:
     """The CORS protocol of the Fetch standard."""
     origin = {"Origin": "https://maps.example"}
-    asked = sample.get(ITEMS, method="OPTIONS", **origin, Access_Control_Request_Method="GET", Access_Control_Request_Headers="x-api-key")
+    asked = sample.get(
+        ITEMS, method="OPTIONS", **origin, Access_Control_Request_Method="GET", Access_Control_Request_Headers="x-api-key"
+    )
     assert asked.status_code == 204
     assert "GET" in asked.headers["Access-Control-Allow-Methods"]
     assert "x-api-key" in asked.headers["Access-Control-Allow-Headers"].lower()
@@ -291,14 +301,17 @@ def test_scripts_of_other_sites_may_ask(sample: House) -> None:
 
 # what is in the data comes back as it is
 
-IDS = ["a/b", "/a", "a/", "a//b", "a b", "中文", 'say "hi"', "it's", "a?b", "a#b", "a%2Fb", "50%", "a+b", "a&b=c", "<i>", "..", "a;b", "\u00e9", "e\u0301", "😀", "a\\b", "a\nb"]  # fmt: skip
+IDS = [
+    "a/b", "/a", "a/", "a//b", "a b", "中文", 'say "hi"', "it's", "a?b", "a#b", "a%2Fb", "50%", "a+b", "a&b=c",
+    "<i>", "..", "a;b", "\u00e9", "e\u0301", "😀", "a\\b", "a\nb",
+]  # fmt: skip
 TEXTS = ["a < b > c & d", "</script><b>", "&lt;", '"quoted", and; comma', "line\nbreak\ttab", "中文 ", "\u2028", "😀"]
 FLOATS = [0.1 + 0.2, 123456789.123456789, 1e-300, 1.7976931348623157e308, 5e-324, 100.0, 1 / 3]
 INTEGERS = [123456789012345678, 1 - 2**63, 2**63 - 1, 0, 9007199254740993]
 
 
 @pytest.fixture(scope="module")
-def odd(empty: Callable[[], House], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def odd(empty: Callable[[], House], tmp_path_factory: pytest.TempPathFactory) -> House:
     """A house with one collection of awkward ids and values, open as an edition and inside as it is."""
     house = empty()
     features = [
@@ -321,10 +334,12 @@ def odd(empty: Callable[[], House], tmp_path_factory: pytest.TempPathFactory) ->
     house.tierra("load", str(file), "--collection", "odd", "--id", "id")
     names = "[id, text, real, whole, flag, nothing]"
     house.rewrite("odd", lambda text: text + f"access:\n  open: {{properties: {names}}}\n  internal: {{properties: {names}}}\n")
-    key = house.tierra("key", "add", "--tier", "internal", "--level", "province", "--division", "51", "--role", "approver").split()[0]
+    key = house.tierra(
+        "key", "add", "--tier", "internal", "--level", "province", "--division", "51", "--role", "approver"
+    ).split()[0]
     (house.directory / "state" / "demo-keys.json").write_text(json.dumps({"approver": key}))
     house.tierra("approve", "odd", "--by", key.partition(".")[0], "--because", "test")
-    yield house
+    return house
 
 
 @pytest.mark.parametrize("identifier", IDS)

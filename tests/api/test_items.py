@@ -5,65 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import date
-from functools import cmp_to_key
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 import shapely
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pygeoapi.formatter.csv_ import CSVFormatter
 
 from tests import vanilla
 from tests.conftest import House
+from tests.rows import Row, in_order, rows
 
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-ENVELOPE_BYTES = (0, 32, 48, 48, 64)  # GeoPackage 1.3, 2.1.3.1.1
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the source as SQLite and Shapely read it; the geometry is x = east, y = north."""
-
-    id: str
-    geometry: Any
-    values: dict[str, Any]
-
-
-def rows(house: House, table: str, key: str) -> list[Row]:
-    with closing(sqlite3.connect(house.directory / "data" / "province.gpkg")) as conn:
-        conn.row_factory = sqlite3.Row
-        found = conn.execute(f"SELECT * FROM {table}").fetchall()
-    made = []
-    for row in found:
-        values = dict(row)
-        blob = values.pop("geom")
-        geometry = shapely.from_wkb(blob[8 + ENVELOPE_BYTES[blob[3] >> 1 & 7] :])
-        del values["fid"]
-        made.append(Row(values[key], geometry, values))
-    return sorted(made, key=lambda row: row.id)
+def package(house: House) -> Path:
+    return house.directory / "data" / "province.gpkg"
 
 
 @pytest.fixture(scope="module")
 def stations(sample: House) -> list[Row]:
-    return rows(sample, "stations", "station_id")
+    return rows(package(sample), "stations", "station_id")
 
 
 @pytest.fixture(scope="module")
 def events(sample: House) -> list[Row]:
-    return rows(sample, "landslides", "event_id")
+    return rows(package(sample), "landslides", "event_id")
 
 
 @pytest.fixture(scope="module")
 def plots(sample: House) -> list[Row]:
-    return rows(sample, "parcels", "parcel_id")
+    return rows(package(sample), "parcels", "parcel_id")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +114,9 @@ def test_bbox_in_the_axis_order_of_its_crs(ask: Callable[..., Any], plots: list[
 
 
 @pytest.mark.parametrize(
-    "bbox", ["", "1,2,3", "1,2,3,4,5", "1,2,3,4,5,6,7", "a,2,3,4", "nan,2,3,4", "1,2,inf,4", "1,4,3,2", "1;2;3;4", "1,2,3,", "1_0,2,30,40", "１,2,3,4"]
+    "bbox",
+    ["", "1,2,3", "1,2,3,4,5", "1,2,3,4,5,6,7", "a,2,3,4", "nan,2,3,4", "1,2,inf,4", "1,4,3,2", "1;2;3;4", "1,2,3,",
+     "1_0,2,30,40", "１,2,3,4"]
 )  # fmt: skip
 def test_bbox_that_is_none(sample: House, bbox: str) -> None:
     assert "bbox" in refused(sample, "bbox=" + quote(bbox), "bbox")
@@ -178,7 +155,8 @@ def test_answer_in_another_crs(sample: House, ask: Callable[..., Any], stations:
     ("1980-01-01T05:00:00+08:00/1989-12-31T23:59:59.999Z", lambda t: "1979-12-31" <= t <= "1989-12-31"),
     ("1990-06-15/..", lambda t: t >= "1990-06-15"), ("1990-06-15/", lambda t: t >= "1990-06-15"),
     ("../1990-06-15", lambda t: t <= "1990-06-15"), ("/1990-06-15", lambda t: t <= "1990-06-15"),
-    ("1988", lambda t: t[:4] == "1988"), ("1988-09", lambda t: t[:7] == "1988-09"), ("1988/1990-02", lambda t: "1988" <= t[:7] <= "1990-02"),
+    ("1988", lambda t: t[:4] == "1988"), ("1988-09", lambda t: t[:7] == "1988-09"),
+    ("1988/1990-02", lambda t: "1988" <= t[:7] <= "1990-02"),
 ])  # fmt: skip
 def test_datetime(ask: Callable[..., Any], events: list[Row], asked: str, test: Callable[[str], bool]) -> None:
     """Features Part 1, 7.15.4; pygeoapi's GeoJSON provider ignores it. More forms in the tests of providers.temporal."""
@@ -188,18 +166,32 @@ def test_datetime(ask: Callable[..., Any], events: list[Row], asked: str, test: 
 
 
 def test_datetime_that_is_none(sample: House) -> None:
-    for text in ("", "..", "../..", "/", "2020-13-01", "2020-01-32", "today", "2020-01-01/2019-01-01", "2020/2021/2022", "20200101", "２０２０"):
+    for text in (
+        "",
+        "..",
+        "../..",
+        "/",
+        "2020-13-01",
+        "2020-01-32",
+        "today",
+        "2020-01-01/2019-01-01",
+        "2020/2021/2022",
+        "20200101",
+        "２０２０",
+    ):
         refused(sample, "datetime=" + quote(text), "datetime")
 
 
 @pytest.mark.parametrize("collection, name, value", [
-    ("parcels", "landuse", "01"), ("parcels", "division", "510101"), ("parcels", "owner", "萧欣建"), ("parcels", "area_ha", "1793.3028"),
-    ("parcels", "area_m2", "17933028.07"), ("landslides", "date", "1988-09-25"), ("parcels", "landuse", "1"), ("parcels", "landuse", "0_"),
+    ("parcels", "landuse", "01"), ("parcels", "division", "510101"), ("parcels", "owner", "萧欣建"),
+    ("parcels", "area_ha", "1793.3028"),
+    ("parcels", "area_m2", "17933028.07"), ("landslides", "date", "1988-09-25"), ("parcels", "landuse", "1"),
+    ("parcels", "landuse", "0_"),
     ("landslides", "type", "flow' OR '1'='1"), ("landslides", "volume_m3", "1700"), ("landslides", "volume_m3", "1.7e3"),
 ])  # fmt: skip
 def test_property_as_parameter(sample: House, ask: Callable[..., Any], collection: str, name: str, value: str) -> None:
     key = {"parcels": "parcel_id", "landslides": "event_id"}[collection]
-    source = rows(sample, collection, key)
+    source = rows(package(sample), collection, key)
     number = isinstance(source[0].values[name], float)
     expected = [row.id for row in source if row.values[name] == (float(value) if number else value)]
     page = ask(collection, **{name: value})
@@ -213,7 +205,11 @@ def test_value_that_is_not_of_the_propertys_type(sample: House) -> None:
 
 def test_filter_counts_where_vanilla_ignores_it(ask: Callable[..., Any], events: list[Row]) -> None:
     """AND binds tighter than OR (CQL2, 7.2); pygeoapi's GeoJSON provider answers with everything."""
-    expected = [row.id for row in events if row.values["type"] == "slide" or (row.values["type"] == "flow" and row.values["volume_m3"] > 5000)]
+    expected = [
+        row.id
+        for row in events
+        if row.values["type"] == "slide" or (row.values["type"] == "flow" and row.values["volume_m3"] > 5000)
+    ]
     assert ids(ask("landslides", filter="type = 'slide' OR type = 'flow' AND volume_m3 > 5000")) == expected
     assert len(vanilla.get(f"{vanilla.ITEMS}?filter=number=1").json["features"]) == 4
 
@@ -221,24 +217,9 @@ def test_filter_counts_where_vanilla_ignores_it(ask: Callable[..., Any], events:
 # order, pages
 
 
-def in_order(source: list[Row], sort: list[tuple[str, bool]]) -> list[str]:
-    """Ids in the order of (property, descending): nulls last either way, ties by id."""
-
-    def compare(a: Row, b: Row) -> int:
-        for name, descending in sort:
-            x, y = a.values[name], b.values[name]
-            if x == y:
-                continue
-            if x is None or y is None:
-                return 1 if x is None else -1
-            return (1 if x > y else -1) * (-1 if descending else 1)
-        return 1 if a.id > b.id else -1
-
-    return [row.id for row in sorted(source, key=cmp_to_key(compare))]
-
-
 @pytest.mark.parametrize("text, sort", [
-    ("date", [("date", False)]), ("+date", [("date", False)]), ("-date", [("date", True)]), ("type,-volume_m3", [("type", False), ("volume_m3", True)]),
+    ("date", [("date", False)]), ("+date", [("date", False)]), ("-date", [("date", True)]),
+    ("type,-volume_m3", [("type", False), ("volume_m3", True)]),
     ("-type,+date,-event_id", [("type", True), ("date", False), ("event_id", True)]), ("-event_id", [("event_id", True)]),
 ])  # fmt: skip
 def test_sortby(ask: Callable[..., Any], events: list[Row], text: str, sort: list[tuple[str, bool]]) -> None:
@@ -246,9 +227,13 @@ def test_sortby(ask: Callable[..., Any], events: list[Row], text: str, sort: lis
 
 
 def test_nulls_come_last(ask: Callable[..., Any], sample: House) -> None:
-    source = rows(sample, "divisions", "code")
+    source = rows(package(sample), "divisions", "code")
     assert source[0].values["parent"] is None
-    for text, sort in (("parent", [("parent", False)]), ("-parent", [("parent", True)]), ("-parent,-code", [("parent", True), ("code", True)])):
+    for text, sort in (
+        ("parent", [("parent", False)]),
+        ("-parent", [("parent", True)]),
+        ("-parent,-code", [("parent", True), ("code", True)]),
+    ):
         assert ids(ask("divisions", sortby=text)) == in_order(source, sort)
         assert ids(ask("divisions", sortby=text))[-1] == "00"
 
@@ -285,7 +270,11 @@ def test_limit_beyond_the_largest_page_is_cut(sample: House, limit: int) -> None
 
 def test_number_matched_is_exact_and_hits_send_nothing_else(sample: House, plots: list[Row]) -> None:
     registered = [row for row in plots if row.values["status"] == "registered"]
-    for query, matched in (("", len(registered)), ("landuse=03", sum(row.values["landuse"] == "03" for row in registered)), ("landuse=zz", 0)):
+    for query, matched in (
+        ("", len(registered)),
+        ("landuse=03", sum(row.values["landuse"] == "03" for row in registered)),
+        ("landuse=zz", 0),
+    ):
         for more in ("", "&limit=1", "&offset=5", "&sortby=landuse", "&skipGeometry=true"):
             assert sample.json(f"/collections/parcels/items?{query}{more}")["numberMatched"] == matched
         hits = sample.json(f"/collections/parcels/items?{query}&resulttype=hits")
@@ -364,46 +353,3 @@ def test_html_shows_the_page(sample: House, stations: list[Row]) -> None:
     for row in stations[:5]:
         assert row.id in answer.text and row.values["name_zh"] in answer.text
     assert stations[6].id not in answer.text
-
-
-# anything together
-
-_times = st.dates(date(1955, 1, 1), date(2026, 1, 1)).map(str)
-
-
-@given(
-    box=st.none() | st.tuples(*[st.floats(0, 1)] * 4),
-    span=st.none() | st.tuples(st.none() | _times, st.none() | _times).filter(lambda s: s != (None, None) and (None in s or s[0] <= s[1])),
-    kind=st.none() | st.sampled_from(["slide", "fall", "flow", "zz"]),
-    volume=st.none() | st.tuples(st.sampled_from(["<", ">=", "<>"]), st.floats(0, 1e5, allow_nan=False)),
-    sort=st.lists(st.tuples(st.sampled_from(["event_id", "date", "type", "volume_m3", "division"]), st.booleans()), max_size=3, unique_by=lambda s: s[0]),
-    limit=st.integers(1, 300),
-    offset=st.integers(0, 300),
-)  # fmt: skip
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_parameters_together(ask: Callable[..., Any], events: list[Row], box: Any, span: Any, kind: Any, volume: Any, sort: Any, limit: int, offset: int) -> None:  # fmt: skip
-    """Against a search through the rows as SQLite and Shapely have them."""
-    params: dict[str, Any] = {"limit": limit, "offset": offset}
-    kept = events
-    if box is not None:
-        west, south, east, north = shapely.total_bounds([row.geometry for row in events]).tolist()
-        xs, ys = sorted(west + part * (east - west) for part in box[::2]), sorted(south + part * (north - south) for part in box[1::2])
-        params |= {"bbox": f"{ys[0]!r},{xs[0]!r},{ys[1]!r},{xs[1]!r}", "bbox-crs": f"{EPSG}4547"}
-        kept = [row for row in kept if xs[0] <= row.geometry.x <= xs[1] and ys[0] <= row.geometry.y <= ys[1]]
-    if span is not None:
-        params["datetime"] = "/".join(end or ".." for end in span)
-        kept = [row for row in kept if (span[0] or "") <= row.values["date"] <= (span[1] or "9")]
-    if kind is not None:
-        params["type"] = kind
-        kept = [row for row in kept if row.values["type"] == kind]
-    if volume is not None:
-        sign, much = volume
-        params["filter"] = f"volume_m3 {sign} {much!r}"
-        tests = {"<": lambda v: v < much, ">=": lambda v: v >= much, "<>": lambda v: v != much}
-        kept = [row for row in kept if tests[sign](row.values["volume_m3"])]
-    if sort:
-        params["sortby"] = ",".join(("-" if descending else "") + name for name, descending in sort)
-    expected = in_order(kept, sort)
-    page = ask("landslides", **params)
-    assert ids(page) == expected[offset : offset + limit]
-    assert page["numberMatched"] == len(expected)

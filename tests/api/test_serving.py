@@ -1,4 +1,4 @@
-"""Whether the served process keeps what the application promises: in both workers, at the next request, until the last one is done."""
+"""Whether the served process keeps what the application promises: in both workers, at the next request, to the last one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_start_up_is_quick_and_there_are_two_workers(house: House, record_proper
             assert len(workers(process.pid)) == 2
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 it must be refused
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_demonstration_is_not_opened_to_other_machines(house: House, host: str) -> None:
     environ = os.environ | house.environ | {"HOST": host, "PORT": "0"}
     words = [sys.executable, "-m", "server.cli", "serve"]
@@ -92,25 +92,27 @@ def test_demonstration_is_not_opened_to_other_machines(house: House, host: str) 
 
 
 def test_demonstration_may_be_opened_on_demand(house: House) -> None:
-    with running(house, HOST="0.0.0.0", DEMO="1") as (_, url):  # noqa: S104
+    with running(house, HOST="0.0.0.0", DEMO="1") as (_, url):
         assert get(f"{url}/health")[0] == 200
     for key in house.keys.values():
         house.tierra("key", "revoke", key.partition(".")[0])
-    with running(house, HOST="0.0.0.0") as (_, url):  # noqa: S104 without valid keys there is nothing to guard
+    with running(house, HOST="0.0.0.0") as (_, url):
         assert get(f"{url}/health")[0] == 200
 
 
 def test_wrong_configuration_does_not_start(house: House) -> None:
     house.rewrite("gauges", lambda text: text.replace("gauge_id, name_zh", "gauge_id, nome_zh"))
     words = [sys.executable, "-m", "server.cli", "serve"]
-    done = subprocess.run(words, cwd=ROOT, env=os.environ | house.environ | {"PORT": "0"}, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        words, cwd=ROOT, env=os.environ | house.environ | {"PORT": "0"}, capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode != 0 and "gauges.yml:" in done.stderr and "Traceback" not in done.stderr
 
 
 # stopping
 
 
-@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("attempt", range(2))
 def test_server_that_has_only_begun_stops(house: House, attempt: int) -> None:
     """One worker is there while the other still starts: the signal must not be lost on that one."""
     with socket.socket() as free:
@@ -119,7 +121,9 @@ def test_server_that_has_only_begun_stops(house: House, attempt: int) -> None:
     log = house.directory / "server.log"
     words = [sys.executable, "-m", "server.cli", "serve"]
     with log.open("wb") as out:
-        process = subprocess.Popen(words, cwd=ROOT, env=os.environ | house.environ | {"PORT": port}, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=os.environ | house.environ | {"PORT": port}, stdout=out, stderr=out, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 20
         while b"Started worker" not in log.read_bytes() and time.monotonic() < deadline:
@@ -140,7 +144,9 @@ def test_download_under_way_is_finished(house: House) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
             path = f"{ITEMS}?limit=10000&crs=http://www.opengis.net/def/crs/EPSG/0/4547"
             key = house.keys["internal-province"]
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n".encode())
+            sock.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n".encode()
+            )
             got = sock.recv(2048)
             process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
@@ -174,7 +180,7 @@ def test_requests_that_were_taken_are_answered(house: House) -> None:
             thread.join(30)
         assert answers == [200] * 6
         assert process.wait(20) == 0
-        with pytest.raises(OSError):  # noqa: PT011 refused, in whichever way
+        with pytest.raises(OSError):
             socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), timeout=2)
 
 
@@ -216,7 +222,11 @@ def test_wrong_configuration_is_refused_and_health_says_so(live: tuple[House, st
     assert everywhere(f"{url}/collections/gauges/items") == {200}  # the former one stays
     assert all(answer == {"status": "degraded"} for answer in health(None))  # no details for the public
     for answer in health(key):
-        assert answer["status"] == "degraded" and "gauges.yml:" in answer["configuration"][0] and "nome_zh" in answer["configuration"][0]
+        assert (
+            answer["status"] == "degraded"
+            and "gauges.yml:" in answer["configuration"][0]
+            and "nome_zh" in answer["configuration"][0]
+        )
     file.write_text(good)
     assert {answer["status"] for answer in health(None)} == {"ok"}
 
@@ -268,7 +278,7 @@ def test_approval_and_edition(live: tuple[House, str]) -> None:
 
 
 def test_connection_is_kept(served: str, sample: House) -> None:
-    """One after another on one connection: answers with and without a body, errors, and a body that nobody reads."""
+    """One after another on one connection: answers with and without a body, and errors."""
     address = urlsplit(served)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
     sock = None
@@ -278,8 +288,8 @@ def test_connection_is_kept(served: str, sample: House) -> None:
         ("HEAD", f"{ITEMS}?limit=1000", {}, None, 200),
         ("GET", "/nowhere", {}, None, 404),
         ("OPTIONS", ITEMS, {}, None, 204),
-        ("POST", ITEMS, {"Content-Type": "application/geo+json"}, b"x" * 1000, 403),
-        ("PUT", "/collections", {}, b"{}", 405),
+        ("POST", ITEMS, {}, None, 403),
+        ("PUT", "/collections", {}, None, 405),
         ("GET", f"{ITEMS}?limit=5", {"Accept-Encoding": "gzip"}, None, 200),
         ("GET", f"{ITEMS}?limit=5", {"Accept-Encoding": "gzip", "If-None-Match": "TAG"}, None, 304),
         ("GET", f"{ITEMS}?limit=1000", {}, None, 200),
@@ -296,6 +306,24 @@ def test_connection_is_kept(served: str, sample: House) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("size", [2, 1000, 200_000])
+def test_refused_write_does_not_break_the_connection(served: str, size: int) -> None:
+    """Its body is read, or the answer says that the connection ends (RFC 9112, 9.6): the next request must not fail."""
+    address = urlsplit(served)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
+    for _ in range(10):
+        connection.request("POST", ITEMS, body=b"x" * size, headers={"Content-Type": "application/geo+json"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 403
+        time.sleep(0.01)
+        connection.request("GET", "/conformance")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+    connection.close()
+
+
 def test_addresses_are_decoded_as_utf_8(served: str) -> None:
     status, body = get(f"{served}/collections/{quote('中文 é😀')}")
     assert status == 404 and "中文 é😀" in json.loads(body)["detail"]
@@ -307,7 +335,9 @@ def test_addresses_are_decoded_as_utf_8(served: str) -> None:
 
 def test_many_connections_get_right_answers(served: str, sample: House) -> None:
     """Callers of different tiers at once, each with its own answer."""
-    expected = {name: sample.json(f"{ITEMS}?limit=20", name)["features"] for name in (None, "shared", "internal-county", "approver")}
+    expected = {
+        name: sample.json(f"{ITEMS}?limit=20", name)["features"] for name in (None, "shared", "internal-county", "approver")
+    }
     wrong: list[Any] = []
 
     def ask(name: str | None) -> None:

@@ -71,7 +71,11 @@ def count(summary: str) -> int:
 
 def fields(summary: str) -> dict[str, str]:
     """Names and types of the fields, but for the feature's id."""
-    return {name: kind for name, kind in re.findall(r"^(\w+): (String|Real|Integer|Date|DateTime)\b", summary, re.MULTILINE) if name != "id"}
+    return {
+        name: kind
+        for name, kind in re.findall(r"^(\w+): (String|Real|Integer|Date|DateTime)\b", summary, re.MULTILINE)
+        if name != "id"
+    }
 
 
 def test_layers_are_those_of_the_caller(gdal: GDAL, sample: House) -> None:
@@ -152,7 +156,14 @@ def test_conversion_goes_along_next(gdal: GDAL, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "collection, caller",
-    [("parcels", None), ("parcels", "shared"), ("parcels", "internal-county"), ("landslides", None), ("stations", None), ("divisions", None)],
+    [
+        ("parcels", None),
+        ("parcels", "shared"),
+        ("parcels", "internal-county"),
+        ("landslides", None),
+        ("stations", None),
+        ("divisions", None),
+    ],
 )
 def test_converted_is_what_the_items_say(
     gdal: GDAL, served: str, sample: House, tmp_path: Path, collection: str, caller: str | None
@@ -184,7 +195,17 @@ def told(values: Mapping[str, object]) -> dict[str, object]:
 def test_converted_inside_is_the_source(gdal: GDAL, sample: House, source: Source, tmp_path: Path) -> None:
     """What leaves through the server as GeoJSON is the register's own row, to the last digit."""
     out = tmp_path / "out.geojson"
-    gdal.run("ogr2ogr", "-f", "GeoJSON", "-lco", "SIGNIFICANT_FIGURES=17", str(out), f"OAPIF:{gdal.recorder.origin}", "parcels", key=sample.keys["internal-county"])
+    gdal.run(
+        "ogr2ogr",
+        "-f",
+        "GeoJSON",
+        "-lco",
+        "SIGNIFICANT_FIGURES=17",
+        str(out),
+        f"OAPIF:{gdal.recorder.origin}",
+        "parcels",
+        key=sample.keys["internal-county"],
+    )
     sight = PARCELS["internal-county"]
     columns = tuple(name for name in sight.properties if name != "updated")
     converted = [tuple(feature["properties"][name] for name in columns) for feature in json.loads(out.read_text())["features"]]

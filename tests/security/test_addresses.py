@@ -1,4 +1,4 @@
-"""Whether odd addresses, parameters, headers and bodies get an answer that is one of policy: no tier by a trick, no failure, no echo."""
+"""Whether odd addresses, parameters and headers get a foreseen answer: no tier by a trick, no failure, no echo."""
 
 from __future__ import annotations
 

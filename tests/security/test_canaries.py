@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import requests
 
 from server.routes import ROUTES
 from tests.conftest import House, serve, stop
@@ -125,8 +126,6 @@ def test_log_of_a_server_holds_no_secret(staffed: House, held: Held, tmp_path: P
     house = copy_of(staffed, tmp_path / "house")
     process, url = serve(house)
     try:
-        import requests
-
         for name, key in house.keys.items():
             for path in (
                 "/collections/parcels/items?limit=3",

@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from providers.features import GrantRefused, Unavailable
-from providers.grant import Generalisation, Grant, GrantError, Mask
+from providers.grant import Generalisation, Grant, GrantError, Mask, Recipe
 from server import config as configuration
 from server.config import Config
 from tests.conftest import House
@@ -148,8 +148,6 @@ UNFULFILLABLE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("recipe", [row[1] for row in UNFULFILLABLE], ids=[row[0] for row in UNFULFILLABLE])
 def test_grant_that_cannot_be_fulfilled_is_refused(config: Config, recipe: dict[str, Any]) -> None:
-    from providers.grant import Recipe
-
     made = definition(config, "parcels", "internal") | {"grant": Grant(Recipe(collection="parcels", tier="internal", **recipe))}
     provider = load_plugin("provider", made)
     for asked in (provider.query, provider.get_fields, provider.get_domains, lambda: provider.get("510101001001GB00001")):
@@ -182,9 +180,10 @@ def test_grant_survives_its_journey(config: Config) -> None:
     assert len(page["features"]) == 3
     assert {tuple(row["properties"]) for row in page["features"]} == {("parcel_id", "landuse")}
     assert {row["properties"]["landuse"] for row in page["features"]} == {"01"}
+    every = load_plugin("provider", definition(config, "parcels", "shared")).query(limit=10000)["features"]
+    other = next(row["id"] for row in every if row["properties"]["landuse"] != "01")
     with pytest.raises(ProviderItemNotFoundError):
-        other = load_plugin("provider", definition(config, "parcels", "shared")).query(limit=10000)["features"]
-        provider.get(next(row["id"] for row in other if row["properties"]["landuse"] != "01"))
+        provider.get(other)
     with pytest.raises(GrantError):
         Grant(made["grant"].recipe, only=("parcel_id", "certificate"))
 

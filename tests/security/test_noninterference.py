@@ -18,6 +18,7 @@ from tests.security.battery import crawled, paths, sent
 from tests.security.callers import copy_of, prefixes_of
 
 ZONE = 4547
+AWAY = np.array([90_000.0, 40_000.0])  # beyond the extent of all else
 CRAWLS = ("limit=400", "limit=7&filter=landuse='05'", "limit=300&sortby=-landuse", "limit=900&f=csv")
 Edit = Callable[[sqlite3.Connection], None]
 
@@ -77,7 +78,7 @@ def added(table: str, like: str, **values: str) -> Edit:
 HIDDEN_FROM_ALL = statements(
     "UPDATE parcels SET identity = identity || '9'", "ALTER TABLE parcels ADD COLUMN secret TEXT DEFAULT 's'"
 )
-FAR = reshape("parcels", "status = 'pending'", lambda xy: xy + [90_000.0, 40_000.0])
+FAR = reshape("parcels", "status = 'pending'", lambda xy: xy + AWAY)
 PUBLIC: tuple[Edit, ...] = (
     HIDDEN_FROM_ALL,
     renumbered("parcels"),
@@ -133,9 +134,9 @@ OTHERS: tuple[Edit, ...] = (
         f"DELETE FROM minerals WHERE fid % 2 AND {ELSEWHERE}",
         f"UPDATE minerals SET name_en = 'Q', reserves_kt = 99999, commodity = 'Q' WHERE {ELSEWHERE}",
     ),
-    reshape("parcels", f"status = 'disputed' AND {ELSEWHERE}", lambda xy: xy + [90_000.0, 40_000.0]),
+    reshape("parcels", f"status = 'disputed' AND {ELSEWHERE}", lambda xy: xy + AWAY),
     reshape("parcels", f"status = 'registered' AND {ELSEWHERE}", within_cells(20)),
-    reshape("minerals", ELSEWHERE, lambda xy: xy + [90_000.0, 40_000.0]),
+    reshape("minerals", ELSEWHERE, lambda xy: xy + AWAY),
     added("minerals", ELSEWHERE, occurrence_id="'A-NEW'", division="'510102'"),
     added("parcels", f"status = 'disputed' AND {ELSEWHERE}", parcel_id="'510101A'", certificate="'Q-CERT'", division="'51010'"),
 )
@@ -221,7 +222,8 @@ def test_what_is_seen_changes_the_answer(staffed: House, tmp_path: Path) -> None
         house,
         (
             statements(
-                "UPDATE parcels SET landuse = 'QQ' WHERE parcel_id IN (SELECT min(parcel_id) FROM parcels WHERE status = 'registered')"
+                "UPDATE parcels SET landuse = 'QQ' WHERE parcel_id ="
+                " (SELECT min(parcel_id) FROM parcels WHERE status = 'registered')"
             ),
             reshape("landslides", "fid = 1", lambda xy: xy + 25 * step),
         ),

@@ -30,20 +30,29 @@ TABLES = {
 # The policy of config/collections, said again in SQL. A tie of a rounding goes to the even neighbour in numeric's favour
 # nowhere: the sample has no value half-way.
 VIEWS = {
-    "open_parcels": """SELECT parcel_id AS id, parcel_id, landuse, round(area_ha::numeric)::float AS area_ha, division,
-        CASE WHEN ST_IsEmpty(areas) THEN ST_SnapToGrid(ST_Centroid(ST_Envelope(ST_SnapToGrid(ST_Points(geom), 0, 0, 20, 20))), 0, 0, 20, 20)
-        ELSE areas END AS plane FROM parcels,
-        LATERAL (SELECT coalesce(ST_CollectionExtract(ST_MakeValid(ST_SnapToGrid(geom, 0, 0, 20, 20)), 3), 'POLYGON EMPTY') AS areas) AS s
-        WHERE status = 'registered'""",
-    "open_landslides": """SELECT event_id AS id, event_id, extract(year FROM date::date)::int AS date, type,
-        ST_SnapToGrid(ST_Centroid(geom), 0, 0, 500, 500) AS plane FROM landslides""",
-    "shared_parcels": """SELECT parcel_id AS id, parcel_id, landuse, area_m2, division,
-        CASE WHEN owner ~ '^[A-Za-z]' THEN left(owner, 1) || '.' WHEN owner <> '' THEN left(owner, 1) || '*' ELSE owner END AS owner,
-        geom AS plane FROM parcels""",
-    "shared_landslides": "SELECT event_id AS id, event_id, date, type, volume_m3, place, division, geom AS plane FROM landslides",
-    "county_parcels": """SELECT parcel_id AS id, parcel_id, landuse, area_m2, area_ha, division, owner, certificate, status, updated,
-        geom AS plane FROM parcels WHERE left(division, 6) = '510101'""",
-    "county_minerals": """SELECT occurrence_id AS id, occurrence_id, commodity, grade, reserves_kt, division, geom AS plane
+    "open_parcels": """
+        WITH snapped AS (
+            SELECT *, ST_SnapToGrid(ST_Points(geom), 0, 0, 20, 20) AS nodes,
+                coalesce(ST_CollectionExtract(ST_MakeValid(ST_SnapToGrid(geom, 0, 0, 20, 20)), 3), 'POLYGON EMPTY') AS areas
+            FROM parcels WHERE status = 'registered')
+        SELECT parcel_id AS id, parcel_id, landuse, round(area_ha::numeric)::float AS area_ha, division,
+            CASE WHEN ST_IsEmpty(areas) THEN ST_SnapToGrid(ST_Centroid(ST_Envelope(nodes)), 0, 0, 20, 20) ELSE areas END AS plane
+        FROM snapped""",
+    "open_landslides": """
+        SELECT event_id AS id, event_id, extract(year FROM date::date)::int AS date, type,
+            ST_SnapToGrid(ST_Centroid(geom), 0, 0, 500, 500) AS plane FROM landslides""",
+    "shared_parcels": """
+        SELECT parcel_id AS id, parcel_id, landuse, area_m2, division,
+            CASE WHEN owner ~ '^[A-Za-z]' THEN left(owner, 1) || '.'
+                 WHEN owner <> '' THEN left(owner, 1) || '*' ELSE owner END AS owner,
+            geom AS plane FROM parcels""",
+    "shared_landslides": """
+        SELECT event_id AS id, event_id, date, type, volume_m3, place, division, geom AS plane FROM landslides""",
+    "county_parcels": """
+        SELECT parcel_id AS id, parcel_id, landuse, area_m2, area_ha, division, owner, certificate, status, updated, geom AS plane
+        FROM parcels WHERE left(division, 6) = '510101'""",
+    "county_minerals": """
+        SELECT occurrence_id AS id, occurrence_id, commodity, grade, reserves_kt, division, geom AS plane
         FROM minerals WHERE left(division, 6) = '510101'""",
 }
 CALLERS = {"open": None, "shared": "shared", "county": "internal-county"}
@@ -76,10 +85,11 @@ QUERIES: dict[str, list[tuple[str, str, str]]] = {
         ("", "true", 'id COLLATE "C"'),
         (f"bbox={','.join(map(str, BOX))}", INSIDE, 'id COLLATE "C"'),
         ("filter=landuse='05'", "landuse = '05'", 'id COLLATE "C"'),
-        ("filter=NOT (landuse IN ('01','02') OR division > '510201')", "NOT (landuse IN ('01','02') OR division > '510201')", 'id COLLATE "C"'),
+        ("filter=NOT (landuse IN ('01','02') OR division > '510201')",
+         "NOT (landuse IN ('01','02') OR division > '510201')", 'id COLLATE "C"'),
         ("landuse=06&sortby=-division", "landuse = '06'", 'division COLLATE "C" DESC, id COLLATE "C"'),
-        ("filter=S_INTERSECTS(geometry,POLYGON((113.5 30,115 30,114.6 31,113.5 30)))",
-         "ST_Intersects(geom, ST_GeomFromText('POLYGON((113.5 30,115 30,114.6 31,113.5 30))', 4326))", 'id COLLATE "C"'),
+        ("filter=S_INTERSECTS(geometry,POLYGON((113.4 30,114.9 30,113.8 31.1,113.4 30)))",
+         "ST_Intersects(geom, ST_GeomFromText('POLYGON((113.4 30,114.9 30,113.8 31.1,113.4 30))', 4326))", 'id COLLATE "C"'),
     ],
     "landslides": [
         ("", "true", 'id COLLATE "C"'),
@@ -121,10 +131,11 @@ def test_answer_is_that_of_the_masked_copy(
     expected = [dict(zip(names, row, strict=True)) for row in rows]
     assert expected
     features: list[dict[str, Any]] = []
-    while not features or len(features) < page["numberMatched"]:
+    while len(features) < len(expected):
         path = f"/collections/{collection}/items?{quote(asked, safe='=&,%')}&limit=1000&offset={len(features)}"
         page = staffed.json(path.replace("?&", "?"), caller)
         assert page["numberMatched"] == len(expected)
+        assert page["features"]
         features += page["features"]
     assert [feature["id"] for feature in features] == [row["id"] for row in expected]
     for feature, row in zip(features, expected, strict=True):

@@ -1,4 +1,4 @@
-"""Whether someone who tries gets more than was released: hidden columns, vertices, counts, cursors, credentials, odd addresses."""
+"""Whether someone who tries gets more than was released: hidden columns, vertices, counts, cursors, credentials."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def test_null_and_not_let_no_row_out(staffed: House, caller: str | None) -> None
     total = every["numberMatched"]
     for text in (
         "1=1", "NOT 1=0", "landuse IS NULL OR landuse IS NOT NULL", "NOT (landuse = 'x')", "NOT (landuse <> landuse)",
-        "landuse = landuse OR 1=1", "NOT (1=0 AND landuse IS NULL)", "landuse LIKE '%' OR 1=1", "division >= ''", "true", "NOT false",
-        "parcel_id IS NOT NULL) OR (1=1", "1=1)--", "landuse = '' OR ''=''",
+        "landuse = landuse OR 1=1", "NOT (1=0 AND landuse IS NULL)", "landuse LIKE '%' OR 1=1", "division >= ''", "true",
+        "NOT false",        "parcel_id IS NOT NULL) OR (1=1", "1=1)--", "landuse = '' OR ''=''",
     ):  # fmt: skip
         answer = staffed.get(f"{ITEMS}?limit=10000&filter={quote(text)}", caller)
         assert answer.status_code in (200, 400), text

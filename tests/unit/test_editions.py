@@ -44,7 +44,9 @@ def source(tmp_path: Path) -> Source:
 
 def tables(file: Path) -> list[str]:
     with closing(sqlite3.connect(file)) as conn:
-        found = conn.execute("SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'rows%' AND name NOT LIKE '%rtree_%'")
+        found = conn.execute(
+            "SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'rows%' AND name NOT LIKE '%rtree_%'"
+        )
         return sorted(name for (name,) in found if not name.endswith("_rtree"))
 
 
@@ -156,7 +158,9 @@ def test_build_that_breaks_off_leaves_the_former_edition(source: Source, monkeyp
 def _read_on(directory: str, ready: Any, stop: Event, said: Any) -> None:
     """Ask for pages and counts until told to stop; says each state seen that is neither old nor new, and all names seen."""
     source = Source.__new__(Source)
-    source.__dict__.update(directory=Path(directory), columns=COLUMNS, srs_id=4326, unique=True, tier="open", recipe_parts={}, time_field="at")
+    source.__dict__.update(
+        directory=Path(directory), columns=COLUMNS, srs_id=4326, unique=True, tier="open", recipe_parts={}, time_field="at"
+    )
     mixed, seen = [], set()
     while not stop.is_set():
         with source.reading() as reader:
@@ -219,7 +223,8 @@ def test_rebuilding_the_same_changes_neither_content_nor_date(source: Source, mo
 
 
 @pytest.mark.parametrize("harm", [
-    "UPDATE things SET name='b' WHERE id='k3'", "UPDATE things SET name=NULL WHERE id='k3'", "UPDATE things SET id='z' WHERE id='k3'",
+    "UPDATE things SET name='b' WHERE id='k3'", "UPDATE things SET name=NULL WHERE id='k3'",
+    "UPDATE things SET id='z' WHERE id='k3'",
     "DELETE FROM things WHERE id='k3'", "UPDATE things SET geom=(SELECT geom FROM things WHERE id='k4') WHERE id='k3'",
 ])  # fmt: skip
 def test_content_changes_with_anything_released(source: Source, harm: str) -> None:
@@ -260,7 +265,8 @@ def test_golden_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change, reason", [
-    ({"recipe": "another"}, "another recipe"), ({"code_version": CODE_VERSION + 1}, "another version of the code"), ({"mask_key": "other"}, "mask key"),
+    ({"recipe": "another"}, "another recipe"), ({"code_version": CODE_VERSION + 1}, "another version of the code"),
+    ({"mask_key": "other"}, "mask key"),
     ({"clip_revision": "r9"}, "clip collection"),
 ])  # fmt: skip
 def test_stale_edition_says_why_and_is_not_served(source: Source, change: dict[str, Any], reason: str) -> None:

@@ -22,12 +22,26 @@ MICRO = timedelta(microseconds=1)
 
 # Stored times: milliseconds as GeoPackage writes them, and none as others do.
 STORED = [
-    None, "0099-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00Z", "2020-02-29T12:00:00.000Z",
-    "2020-02-29T12:00:00Z", "2020-02-29T12:00:00.001Z", "2020-02-29T12:00:00.499Z", "2020-02-29T12:00:00.500Z", "2020-02-29T12:00:00.999Z",
-    "2020-02-29T12:00:01.000Z", "2020-02-29T12:00:01Z", "2020-02-29T23:59:59Z", "2020-02-29T23:59:59.999Z", "2020-03-01T00:00:00.000Z",
+    None, "0099-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00Z",
+    "2020-02-29T12:00:00.000Z",
+    "2020-02-29T12:00:00Z", "2020-02-29T12:00:00.001Z", "2020-02-29T12:00:00.499Z", "2020-02-29T12:00:00.500Z",
+    "2020-02-29T12:00:00.999Z",
+    "2020-02-29T12:00:01.000Z", "2020-02-29T12:00:01Z", "2020-02-29T23:59:59Z", "2020-02-29T23:59:59.999Z",
+    "2020-03-01T00:00:00.000Z",
     "2020-12-31T23:59:59.999Z", "2021-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z",
 ]  # fmt: skip
-DAYS = [None, "0099-12-31", "1969-12-31", "1970-01-01", "2020-02-28", "2020-02-29", "2020-03-01", "2020-12-31", "2021-01-01", "9999-12-31"]
+DAYS = [
+    None,
+    "0099-12-31",
+    "1969-12-31",
+    "1970-01-01",
+    "2020-02-28",
+    "2020-02-29",
+    "2020-03-01",
+    "2020-12-31",
+    "2021-01-01",
+    "9999-12-31",
+]
 
 
 def selected(text: str, column: Column | None, values: list[str | None]) -> list[str | None]:
@@ -98,11 +112,16 @@ def test_every_form(text: str, low: datetime | None, high: datetime | None) -> N
 
 
 @pytest.mark.parametrize("text", [
-    "", "..", "../..", "/", "/..", "../", "//", "a", "now", "20200229", "2020-2-9", "2020-02-30", "2021-02-29", "2020-13", "2020-00", "0000", "2020-02-29 ",
-    " 2020-02-29", "2020-02-29T12:00:00", "2020-02-29T12:00Z", "2020-02-29T24:00:01Z", "2020-02-29T12:60:00Z", "2020-02-29T12:00:00+25:00",
-    "2020-02-29T12:00:00.Z", "2020-02-29 12:00:00Z", "2020/2021/2022", "2020-01-02/2020-01-01", "2020-01-01T00:00:00.002Z/2020-01-01T00:00:00.001Z",
-    "P1D", "P/2020", "P1D/P1D", "../P1D", "P1D/..", "/P1D", "2020-01-01/PT", "2020-01-01/P1S", "2020-01-01/1D", "2020-01-01T00:00:00Z/P9999Y",
-    "2020-01-01,2020-01-02", "..2020", "2020..2021", "-2020", "12020", "２０２０", "٢٠٢٠-٠١-٠١", "2020-02-29T12:00:00.٣Z", "9999-12-31T23:59:59-01:00", "2020\n",
+    "", "..", "../..", "/", "/..", "../", "//", "a", "now", "20200229", "2020-2-9", "2020-02-30", "2021-02-29", "2020-13",
+    "2020-00", "0000", "2020-02-29 ",
+    " 2020-02-29", "2020-02-29T12:00:00", "2020-02-29T12:00Z", "2020-02-29T24:00:01Z", "2020-02-29T12:60:00Z",
+    "2020-02-29T12:00:00+25:00",
+    "2020-02-29T12:00:00.Z", "2020-02-29 12:00:00Z", "2020/2021/2022", "2020-01-02/2020-01-01",
+    "2020-01-01T00:00:00.002Z/2020-01-01T00:00:00.001Z",
+    "P1D", "P/2020", "P1D/P1D", "../P1D", "P1D/..", "/P1D", "2020-01-01/PT", "2020-01-01/P1S", "2020-01-01/1D",
+    "2020-01-01T00:00:00Z/P9999Y",
+    "2020-01-01,2020-01-02", "..2020", "2020..2021", "-2020", "12020", "２０２０", "٢٠٢٠-٠١-٠١", "2020-02-29T12:00:00.٣Z",
+    "9999-12-31T23:59:59-01:00", "2020\n",
 ])  # fmt: skip
 def test_what_is_no_time(text: str) -> None:
     for column in (TIME, DAY, None):
@@ -146,11 +165,14 @@ _stored: Callable[[Any], Any] = lambda at: [  # noqa: E731 the same instant with
 @settings(deadline=None, max_examples=300)
 def test_any_interval(low: Any, high: Any, others: list[datetime], near: bool) -> None:
     """Against comparing instants in Python, with stored times drawn close to the ends."""
-    if low is None and high is None or (low and high and low[1] > high[2]):
+    if (low is None and high is None) or (low and high and low[1] > high[2]):
         return
     text = f"{low[0] if low else '..'}/{high[0] if high else '..'}"
     edges = [end for ends in (low, high) if ends for end in ends[1:]]
-    drawn = [*others, *(edge + step for edge in edges if near for step in (-SECOND, -MICRO * 1000, MICRO * 0, MICRO * 1000, SECOND))]
+    drawn = [
+        *others,
+        *(edge + step for edge in edges if near for step in (-SECOND, -MICRO * 1000, MICRO * 0, MICRO * 1000, SECOND)),
+    ]
     values = [value for at in drawn for value in _stored(at)]
     bounds = (low[1] if low else None, high[2] if high else None)
     assert selected(text, TIME, values) == expected(*bounds, TIME, values)
