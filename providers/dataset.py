@@ -31,6 +31,8 @@ class Dataset:
         for member in ("data", "table", "id_field"):
             if not isinstance(definition.get(member), str):
                 raise TableError(f"provider definition: {member} is missing")
+        if not isinstance(definition.get("storage_crs", ""), str):
+            raise TableError("provider definition: storage_crs must be a URI")
         storage = crs.uri(definition.get("storage_crs", crs.CRS84))
         return cls(
             path=Path(definition["data"]),

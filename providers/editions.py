@@ -17,7 +17,7 @@ import shapely
 from providers import crs, filters, geojson
 from providers.columns import Column, quote
 from providers.dataset import Dataset
-from providers.engines.geopackage import connection, snapshot, source_revision
+from providers.engines.geopackage import TableError, connection, snapshot, source_revision
 from providers.grant import GrantError, Recipe
 
 # Counted up whenever the same source and recipe would give another edition; what an older version built is not served.
@@ -166,11 +166,17 @@ def current(conn: sqlite3.Connection, recipe: Recipe, definition: dict[str, Any]
 
 
 def status(dataset: Dataset, recipe: Recipe, directory: Path, definition: dict[str, Any]) -> tuple[Edition | None, str]:
-    """The edition of a recipe, and a word: missing, stale with its reason, behind its source, or current."""
+    """The edition of a recipe, and a word: missing, stale with its reason, behind its source, or current.
+
+    Raises TableError where a file cannot be read.
+    """
     path = file_of(directory, recipe)
     if not path.exists():
         return None, "missing"
-    edition = read(connection(path))
+    try:
+        edition = read(connection(path))
+    except sqlite3.DatabaseError as err:
+        raise TableError(f"{path.name}: {err}") from err
     if edition is None:
         return None, "missing"
     reason = stale(edition, recipe, definition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -78,8 +79,12 @@ class FeatureProvider(BaseProvider):
             if isinstance(err, TableError) and self.grant.recipe.materialised:
                 raise Unavailable(f"{self.grant.collection}: the edition has not been built yet") from err
             raise GrantRefused(str(err)) from err
+        except sqlite3.DatabaseError as err:
+            raise Unavailable(f"{self.grant.collection}: the file cannot be read: {err}") from err
         except QueryError as err:
             raise InvalidQuery(err) from err
+        except filters.FilterError as err:
+            raise InvalidQuery(QueryError("filter", f"filter: {err}")) from err
 
     def get_fields(self) -> dict[str, dict[str, Any]]:
         """The granted properties by name, as JSON Schema (type, format)."""
@@ -96,7 +101,7 @@ class FeatureProvider(BaseProvider):
     def get_domains(self, properties: Any = (), current: bool = False) -> tuple[dict[str, list[Any]], bool]:
         """The values that occur of each property with few of them, in this edition; they are always the current ones."""
         with self.reading() as source:
-            names = list(properties) or [column.name for column in source.relation.columns]
+            names = [c.name for c in source.relation.columns if not properties or c.name in properties]
             return {name: found for name in names if (found := source.domain(name)) is not None}, True
 
     def query(

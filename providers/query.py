@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 import sqlite3
 import threading
 from array import array
@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import orjson
-
-from providers.columns import quote
+from providers.columns import Column, quote
 from providers.filters import Where
 from providers.relation import Relation
 
@@ -84,7 +82,7 @@ _steps_known: _Cache[list[Any]] = _Cache(20)
 
 def count(conn: sqlite3.Connection, relation: Relation, query: Query) -> int:
     """How many rows match, exactly."""
-    if not query.where and relation.edition is not None and not relation.params:
+    if not query.where and relation.whole and relation.edition is not None:
         return relation.edition.count
     condition, params = _condition(relation, query)
     key = _key(relation, condition, params, ())
@@ -115,12 +113,12 @@ def page(conn: sqlite3.Connection, relation: Relation, query: Query, select: str
     order = _order(relation, query)
     sort_values = ", ".join(quote(name) for name, _ in query.sort)
     wanted = f"{select}, {sort_values + ', ' if sort_values else ''}_key"
-    if not condition and not query.cursor:
+    if not condition and query.cursor is None:
         return _plain(conn, relation, query, wanted, order, count(conn, relation, query))
     key = _key(relation, condition, params, query.sort)
     known = _cache.get(key) if query.where else (count(conn, relation, query), None)
     if known is None:
-        if query.offset == 0 and not query.cursor:  # most often one page holds all there is: then it is counted too
+        if query.offset == 0 and query.cursor is None:  # most often one page holds all there is: then it is counted too
             sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order} LIMIT ?"
             rows = conn.execute(sql, (*params, query.limit + 1)).fetchall()
             if len(rows) <= query.limit:
@@ -130,8 +128,8 @@ def page(conn: sqlite3.Connection, relation: Relation, query: Query, select: str
     matched, rids = known
     if rids is not None:
         return _kept(conn, relation, query, wanted, rids)
-    if query.cursor:
-        after, values = _after(query)
+    if query.cursor is not None:
+        after, values = _after(relation, query)
         condition = f"{condition} AND ({after})" if condition else f" WHERE {after}"
         params = (*params, *values)
     sql = f"SELECT {wanted} FROM {relation.source}{condition} ORDER BY {order} LIMIT ? OFFSET ?"
@@ -143,7 +141,7 @@ def _plain(conn: sqlite3.Connection, relation: Relation, query: Query, wanted: s
     if query.offset >= matched:
         return Page([], matched, None)
     condition, params, offset = "", relation.params, query.offset
-    if offset > STEP and not query.sort and relation.edition is not None and not params:
+    if offset > STEP and not query.sort and relation.whole:
         steps = _steps(conn, relation)
         condition, params = " WHERE _key > ?", (steps[offset // STEP - 1],)
         offset %= STEP
@@ -176,8 +174,8 @@ def _know(
 def _kept(conn: sqlite3.Connection, relation: Relation, query: Query, wanted: str, rids: array[int]) -> Page:
     """A page out of the kept row ids: a cursor is found among them by its key, an offset is an index."""
     start = query.offset
-    if query.cursor:
-        after, values = _after(query)
+    if query.cursor is not None:
+        after, values = _after(relation, query)
         marks = ",".join("?" * len(rids))
         sql = f"SELECT count(*) FROM {relation.source} WHERE _rid IN ({marks}) AND NOT ({after})"
         start += conn.execute(sql, (*relation.params, *rids, *values)).fetchone()[0]
@@ -196,24 +194,26 @@ def _cut(query: Query, rows: list[tuple[Any, ...]], matched: int) -> Page:
 
 
 def _cursor(query: Query, values: tuple[Any, ...]) -> str:
-    parts = orjson.dumps([[name, descending] for name, descending in query.sort] + list(values))
-    return base64.urlsafe_b64encode(parts).decode().rstrip("=")
+    # unlike orjson, json writes an infinity so that it is read back
+    parts = json.dumps([[name, descending] for name, descending in query.sort] + list(values))
+    return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
 
 
-def _after(query: Query) -> tuple[str, tuple[Any, ...]]:
+def _after(relation: Relation, query: Query) -> tuple[str, tuple[Any, ...]]:
     """The condition for rows after a cursor in the query's order (nulls come last, the key decides between equals)."""
     assert query.cursor is not None
     size = len(query.sort)
+    columns = [relation.column(name) for name, _ in query.sort]
     try:
-        parts = orjson.loads(base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4)))
-        names, values = parts[:size], parts[size:]
-        if [tuple(name) for name in names] != list(query.sort) or len(values) != size + 1:
+        parts = json.loads(base64.b64decode(query.cursor + "=" * (-len(query.cursor) % 4), altchars=b"-_", validate=True))
+        if not isinstance(parts, list) or len(parts) != 2 * size + 1:
             raise ValueError
-        if not all(isinstance(value, str | int | float | None) for value in values) or values[-1] is None:
+        values = parts[size:]
+        if parts[:size] != [[name, descending] for name, descending in query.sort]:
             raise ValueError
-        if any(isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 for value in values):
-            raise ValueError
-    except (ValueError, TypeError, KeyError, binascii.Error) as err:
+        for kind, value in zip([*columns, relation.key], values, strict=True):
+            _check(kind, value, null=kind is not relation.key)
+    except (ValueError, RecursionError) as err:
         raise QueryError("cursor", "cursor must be taken from a next link of the same query and order") from err
     condition, bound = "_key > ?", [values[-1]]
     for (name, descending), value in reversed(list(zip(query.sort, values[:-1], strict=True))):
@@ -225,6 +225,23 @@ def _after(query: Query) -> tuple[str, tuple[Any, ...]]:
             condition = f"({column} {beyond} ? OR {column} IS NULL OR ({column} = ? AND ({condition})))"
             bound = [value, value, *bound]
     return condition, tuple(bound)
+
+
+def _check(column: Column | None, value: Any, *, null: bool) -> None:
+    """Raises ValueError where a value cannot be one of a column."""
+    kinds = {"string": str, "integer": int, "boolean": int}
+    if value is None:
+        fits = null
+    elif column is None or isinstance(value, bool):
+        fits = False
+    elif column.type == "number":
+        fits = isinstance(value, int | float) and value == value
+    else:
+        fits = isinstance(value, kinds[column.type])
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is no text
+    if not fits or (isinstance(value, int) and not -(1 << 63) <= value < 1 << 63):
+        raise ValueError
 
 
 def _order(relation: Relation, query: Query) -> str:

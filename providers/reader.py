@@ -127,7 +127,7 @@ class Reader:
     def bbox_of_all(self) -> tuple[float, float, float, float] | None:
         """The extent of all features in CRS84 degrees, or None."""
         relation = self.relation
-        if relation.edition is not None and not relation.params:
+        if relation.whole and relation.edition:
             return relation.edition.bbox
         if not relation.geometry:
             return None
@@ -156,7 +156,7 @@ class Reader:
         relation = self.relation
         if self.time is None:
             return None
-        if relation.edition is not None and not relation.params:
+        if relation.whole and relation.edition:
             return relation.edition.interval
         column = quote(self.time.name)
         sql = f"SELECT min({column}), max({column}) FROM {relation.source}"
@@ -165,6 +165,8 @@ class Reader:
 
     def domain(self, name: str) -> list[Any] | None:
         """The values that occur of a property, in order; None where there are more than MAX_DOMAIN."""
+        if self.relation.column(name) is None:
+            raise QueryError("properties", f"properties: there is no property {name}")
         column = quote(name)
         sql = (
             f"SELECT DISTINCT {column} FROM {self.relation.source} WHERE {column} IS NOT NULL"

@@ -30,7 +30,8 @@ class Relation:
     """A FROM item with its bound values, and what is known of it.
 
     `revision` changes when the content does: of an edition it is a hash of all that it lets out, so that it tells nothing
-    of the rest. `text` says whether `_text` holds the finished feature with exactly the granted properties.
+    of the rest. `text` says whether `_text` holds the finished feature with exactly the granted properties. `narrow` holds the
+    predicates of an agreement.
     """
 
     path: Path
@@ -46,11 +47,17 @@ class Relation:
     text: bool
     revision: str
     edition: editions.Edition | None = None
+    narrow: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of an edition is in it, so that what the edition says of itself holds for it."""
+        return self.edition is not None and not self.narrow
 
     @cached_property
     def identity(self) -> str:
         """A hash of what is released through this relation: content, narrowing, properties."""
-        parts = (self.revision, self.params, self.columns)
+        parts = (self.revision, self.narrow, self.columns)
         return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
     @cached_property
@@ -148,6 +155,7 @@ def _of_edition(grant: Grant, edition: editions.Edition, path: Path) -> Relation
         text=not narrowed,
         revision=edition.content,
         edition=edition,
+        narrow=grant.narrow,
     )
 
 

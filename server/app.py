@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from pygeoapi import l10n
 from pygeoapi.error import GenericError
@@ -34,6 +35,8 @@ from server.watch import Watch
 LOGGER = logging.getLogger("tierra")
 READ = ("GET", "HEAD", "OPTIONS")
 WRITE = ("POST", "PUT", "PATCH", "DELETE")
+# A refused write that is longer loses its connection.
+MAX_BODY = 16 << 20
 _PREFIXES: dict[str, Tier] = {f"/{tier}": tier for tier in TIERS}
 
 
@@ -59,7 +62,7 @@ class App:
         if LOGGER.isEnabledFor(logging.INFO):
             spent = (time.perf_counter() - began) * 1000
             # neither the query nor a header: a credential may have been put there
-            LOGGER.info("%s %s %s %d bytes %.1f ms %s", http.method, http.path, status, len(body), spent, who)
+            LOGGER.info("%s %s %s %d bytes %.1f ms %s", http.method, _shown(http), status, len(body), spent, who)
         start_response(status, headers)
         return [] if http.method == "HEAD" else [body]
 
@@ -86,10 +89,13 @@ class App:
     def _dispatch(self, http: HTTPRequest, audience: Audience, path: str) -> Answer:
         number, arguments = self._urls.match(path, method="GET")
         route = ROUTES[number]
+        if route.seen is not None and not route.seen(audience):
+            raise not_found("page")
         if http.method not in READ and not (route.write and http.method in WRITE):
             raise Problem(405, f"{http.method} is not known here", headers={"Allow": ", ".join(READ)})
         request = Request(http, audience, route.formats, path, self.state, self.watch.problem)
         if http.method in WRITE and route.write:
+            _drain(http)
             return route.write(audience.api, request, **arguments)
         headers, status, body = route.get(audience.api, request, **arguments)
         headers["Content-Language"] = _language(request.locale)
@@ -100,14 +106,33 @@ class App:
     def _refuse(self, http: HTTPRequest, problem: Problem, audience: Audience | None) -> Answer:
         """Problem details, as JSON, or as a page where a browser asks."""
         headers = {**problem.headers, "Content-Type": MEDIA_TYPE}
-        wants = http.args.get("f") or http.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"])
-        if wants not in ("html", "text/html"):
-            return headers, problem.status, problem.json()
-        audience = audience or self._audience(ANONYMOUS, "")
-        request = Request(http, audience, {"html": MEDIA_TYPES["html"]}, http.path, self.state, ())
-        content = {**problem.members, "code": problem.status.phrase, "description": problem.detail, "links": []}
-        headers["Content-Type"] = MEDIA_TYPES["html"]
-        return headers, problem.status, render(audience.api, request, "exception.html", content)
+        asked = http.args.get("f") or http.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"])
+        if asked in ("html", "text/html"):
+            content = {**problem.members, "code": problem.status.phrase, "description": problem.detail, "links": []}
+            try:
+                page = self._page(http, audience or self._audience(ANONYMOUS, ""), content)
+            except Exception as err:  # noqa: BLE001 where there can be no page, the problem itself is still told
+                LOGGER.error("no page for a problem: %s", err)
+            else:
+                return {**headers, "Content-Type": MEDIA_TYPES["html"]}, problem.status, page
+        return headers, problem.status, problem.json()
+
+    def _page(self, http: HTTPRequest, audience: Audience, content: dict[str, Any]) -> bytes:
+        formats = {"html": MEDIA_TYPES["html"]}
+        request = Request(http, audience, formats, http.path, self.state, (), lenient=True)
+        return render(audience.api, request, "exception.html", content)
+
+
+def _shown(http: HTTPRequest) -> str:
+    """The path as a log has it: nothing in it can begin a new line."""
+    return quote(http.path, safe="/")
+
+
+def _drain(http: HTTPRequest) -> None:
+    """Read what a refused write has sent, so that its connection can be used again."""
+    left = MAX_BODY
+    while left > 0 and (part := http.stream.read(min(left, 65536))):
+        left -= len(part)
 
 
 @lru_cache(maxsize=100)
@@ -128,17 +153,18 @@ def _problem(err: Exception, http: HTTPRequest) -> Problem:
     if isinstance(err, Problem):
         return err
     if isinstance(err, Unauthorized):
-        LOGGER.warning("401 %s %s (%s)", http.method, http.path, err.key_id or "-")
+        LOGGER.warning("401 %s %s (%s)", http.method, _shown(http), err.key_id or "-")
         return Problem(401, "the credential is not valid", headers=dict(CHALLENGE))
     if isinstance(err, InvalidQuery | QueryError):
         return Problem(400, str(err), parameter=err.parameter)
     if isinstance(err, Unavailable):
-        return Problem(503, str(err), headers={"Retry-After": str(RETRY_AFTER)})
+        LOGGER.error("503 %s %s: %s", http.method, _shown(http), err)
+        return Problem(503, Unavailable.default_msg, headers={"Retry-After": str(RETRY_AFTER)})
     if isinstance(err, HTTPException):
         code = err.code or 500
         return not_found("page") if code in (301, 308, 404) else Problem(code, err.description or "")
     if isinstance(err, GenericError):
-        LOGGER.error("%s %s: %s", http.method, http.path, err)
+        LOGGER.error("%s %s: %s", http.method, _shown(http), err)
         return Problem(err.http_status_code, err.message)
-    LOGGER.error("%s %s failed", http.method, http.path, exc_info=err)
+    LOGGER.error("%s %s failed", http.method, _shown(http), exc_info=err)
     return Problem(500, "the server failed; the failure is in its log")

@@ -14,7 +14,7 @@ from providers import crs, editions
 from providers.dataset import Dataset
 from providers.engines.geopackage import Table, TableError
 from providers.grant import GrantError, Recipe, Tier
-from server import access, maskkey
+from server import access, maskkey, schema
 from server.access import Block
 from server.settings import Settings
 
@@ -108,8 +108,15 @@ class Config:
 def load(settings: Settings) -> Config:
     """Read and check config/. Raises ConfigError with one line per problem: file, line, reason."""
     files = sources(settings)
-    texts = {file: file.read_bytes() for file in files}
     problems: list[str] = []
+    texts: dict[Path, bytes] = {}
+    for file in files:
+        try:
+            texts[file] = file.read_bytes()
+        except OSError as err:
+            problems.append(f"{file}:1: it cannot be read: {err.strerror}")
+    if problems:
+        raise ConfigError(*problems)
     warnings: list[str] = []
     base = _yaml(files[0], texts[files[0]], problems)
     collections: dict[str, Collection] = {}
@@ -126,8 +133,8 @@ def load(settings: Settings) -> Config:
                 problems.append(f"{collection.file}:{line}: clip: there is no collection {clip}")
             elif "POLYGON" not in collections[clip].table.geometry_type:
                 problems.append(f"{collection.file}:{line}: clip: {clip} is no collection of areas")
-    sections = [name for name in ("server", "metadata", "logging") if not isinstance((base or {}).get(name), dict)]
-    problems += [f"{files[0]}:1: the section {name} is missing" for name in sections]
+    if base is not None:
+        problems += [f"{files[0]}:{_line(texts[files[0]], p.path)}: {p.reason}" for p in schema.problems(base)]
     if problems:
         raise ConfigError(*problems)
     digest = hashlib.sha256(b"\0".join(str(file).encode() + b"\0" + text for file, text in texts.items()))
@@ -178,12 +185,24 @@ def _collection(file: Path, text: bytes, settings: Settings, problems: list[str]
     for name in _REQUIRED:
         if name not in value:
             wrong((), f"{name} is missing")
+    value.setdefault("links", [])
+    for problem in schema.resource_problems({key: item for key, item in value.items() if key != "access"}):
+        wrong(problem.path, problem.reason)
     provided = value.get("providers")
     if not isinstance(provided, list) or len(provided) != 1 or not isinstance(provided[0], dict):
         wrong(("providers",), "providers must be a list of one feature provider")
         return None
     definition = dict(provided[0])
     at: access.Path = ("providers", 0)
+    fields = definition.get("fields", {})
+    if not isinstance(fields, dict) or not all(isinstance(said, dict) for said in fields.values()):
+        wrong((*at, "fields"), "fields must be a mapping of properties, each with a title, description or unit")
+    for member in ("sortables", "crs"):
+        listed = definition.get(member, [])
+        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+            wrong((*at, member), f"{member} must be a list of texts")
+    if len(problems) > before:
+        return None
     if definition.get("type") != "feature" or definition.get("name") != "providers.features.FeatureProvider":
         wrong(at, "the provider must be of type feature and have the name providers.features.FeatureProvider")
         return None
@@ -217,13 +236,12 @@ def _collection(file: Path, text: bytes, settings: Settings, problems: list[str]
     if len(problems) > before:
         return None
     resource = {key: item for key, item in value.items() if key not in ("access", "providers")}
-    resource.setdefault("links", [])
     return Collection(identifier, file, resource, definition, dataset, table, blocks)
 
 
 def _yaml(file: Path, text: bytes, problems: list[str]) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -233,6 +251,29 @@ def _yaml(file: Path, text: bytes, problems: list[str]) -> Any:
         problems.append(f"{file}:1: the file must be a mapping")
         return None
     return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key is named twice: of two blocks a reader might take the one that does not count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"{key.value} is named twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_date(self, node: yaml.ScalarNode) -> Any:
+        """A date or a time; one that the calendar does not have is an error with its line."""
+        try:
+            return self.construct_yaml_timestamp(node)
+        except ValueError as err:
+            raise yaml.MarkedYAMLError(problem=f"{node.value}: {err}", problem_mark=node.start_mark) from err
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_date)
 
 
 def _line(text: bytes, path: access.Path) -> int:

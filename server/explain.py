@@ -12,6 +12,9 @@ from server.config import Config
 from server.identity import ANONYMOUS, Principal, Unauthorized
 from server.state import State
 
+# What a caller may ask to do with a collection.
+ACTIONS = ("read", "create", "replace", "update", "delete")
+
 
 def principal_of(state: State, who: str) -> Principal | None:
     """The principal called `anonymous` or that a valid key's id names; None where there is none."""

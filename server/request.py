@@ -30,7 +30,7 @@ MEDIA_TYPES = {
 class Request(APIRequest):
     """One request under an audience. `formats` maps each value of `f` that the route takes to its media type.
 
-    `problem` is what is wrong with a configuration that was refused.
+    `problem` is what is wrong with a configuration that was refused; a `lenient` request refuses no parameter.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class Request(APIRequest):
         path: str,
         state: State,
         problem: tuple[str, ...],
+        *,
+        lenient: bool = False,
     ) -> None:
         self.http = http
         self.state = state
@@ -53,7 +55,8 @@ class Request(APIRequest):
         self._headers = http.headers
         self._path_info = path.strip("/")
         self._formats = formats
-        self._negotiated = _negotiate(http, formats)
+        self._lenient = lenient
+        self._negotiated = next(iter(formats)) if lenient else _negotiate(http, formats)
         # pygeoapi takes no format for JSON
         self._format = None if self._negotiated == "json" and not http.args.get("f") else self._negotiated
 
@@ -77,7 +80,8 @@ class Request(APIRequest):
         asked = self._args.get(l10n.QUERY_PARAM)
         if asked is None and "HTTP_ACCEPT_LANGUAGE" not in self.http.environ:
             return None, self.api.default_locale
-        if asked is not None and not any(asked.lower()[:2] == language.lower()[:2] for language in languages):
+        known = asked is None or self._lenient or any(asked.lower()[:2] == name.lower()[:2] for name in languages)
+        if not known:
             raise invalid("lang", f"lang must be one of {', '.join(languages)}")
         found: tuple[Any, Any] = self._get_locale(self._headers, languages)
         return found
@@ -125,6 +129,8 @@ def _quoted(text: str) -> str:
 
 def _negotiate(http: HTTPRequest, formats: Mapping[str, str]) -> str:
     """The value of `f`; without it the best format by `Accept` and its q-values. Raises Problem 400 or 406."""
+    if not formats:  # there is one form of it
+        return ""
     asked = http.args.get("f")
     if asked is not None:
         if asked not in formats:

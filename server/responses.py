@@ -75,7 +75,12 @@ def unchanged(http: HTTPRequest, headers: dict[str, str]) -> bool:
     if "HTTP_IF_NONE_MATCH" in http.environ:
         tag = headers["ETag"].strip('"')
         asked = http.if_none_match
-        return asked.contains_weak(tag) or asked.contains_weak(tag + "-gzip")
+        if asked.contains_weak(tag):
+            return True
+        if asked.contains_weak(tag + "-gzip"):  # what the client has is the compressed form, and so is named
+            headers["ETag"] = f'"{tag}-gzip"'
+            return True
+        return False
     if "HTTP_IF_MODIFIED_SINCE" in http.environ and "Last-Modified" in headers:
         since, modified = http.if_modified_since, parse_date(headers["Last-Modified"])
         return since is not None and modified is not None and modified <= since
@@ -90,9 +95,10 @@ def modified(seconds: int) -> str:
 
 def _zips(http: HTTPRequest) -> bool:
     accepted = http.environ.get("HTTP_ACCEPT_ENCODING")
-    if not accepted or ("gzip" not in accepted and "*" not in accepted):
+    if not accepted:
         return False
-    return http.accept_encodings.quality("gzip") > 0
+    zipped, plain = (http.accept_encodings.quality(coding) for coding in ("gzip", "identity"))
+    return zipped > 0 and (zipped >= plain or "identity" not in accepted.lower())
 
 
 @lru_cache(maxsize=100)

@@ -46,8 +46,9 @@ class Watch:
         except ConfigError as err:
             self.problem = err.lines
             LOGGER.error("configuration refused, the former one stays in force:\n%s", err)
-        except OSError as err:  # a file went between the look and the read: the next request looks again
-            LOGGER.error("configuration not readable: %s", err)
+        except OSError as err:
+            self.problem = (str(err),)
+            LOGGER.error("configuration not readable, the former one stays in force: %s", err)
 
     def _look(self) -> Any:
         """What tells one state of the files from another; it is taken at every request, so it makes no objects."""

@@ -55,7 +55,7 @@ def connection(path: Path) -> sqlite3.Connection:
     pool: dict[Path, sqlite3.Connection] = _local.__dict__.setdefault("pool", {})
     found = pool.get(path)
     if found is None:
-        if not path.exists():
+        if not path.is_file():
             raise TableError(f"no such file: {path.name}")
         found = sqlite3.connect(f"file:{url_quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=10)
         found.execute("PRAGMA query_only=ON")
@@ -85,8 +85,11 @@ def describe(path: Path, table: str) -> Table:
 
     Kept by the file's schema version, which SQLite counts up at every change of a table.
     """
-    version = connection(path).execute("PRAGMA schema_version").fetchone()[0]
-    return _describe(path, table, version)
+    try:
+        version = connection(path).execute("PRAGMA schema_version").fetchone()[0]
+        return _describe(path, table, version)
+    except sqlite3.DatabaseError as err:
+        raise TableError(f"{path.name}: {err}") from err
 
 
 @lru_cache(maxsize=512)

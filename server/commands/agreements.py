@@ -53,7 +53,10 @@ def add(
             agency=agency,
             collection=collection,
             purpose=purpose,
-            starts=starts.date(),
+            # one that begins today begins now: it can follow one that was ended today
+            starts=max(starts.replace(tzinfo=UTC), datetime.now(UTC))
+            if starts.date() == datetime.now(UTC).date()
+            else starts.date(),
             ends=ends.date(),
             rows=rows,
             properties=names,

@@ -46,7 +46,7 @@ def check(settings: Settings) -> None:
                 try:
                     _, word = editions.status(collection.dataset, block.recipe, settings.editions, definition)
                 except TableError as err:
-                    word = str(err)
+                    word = f"not readable: {err}"
                 if word != "current":
                     click.echo(f"warning: {collection.file}: the {tier} edition of {collection.id} is {word}")
     click.echo(f"{len(config.collections)} collections, no problem")
@@ -55,7 +55,7 @@ def check(settings: Settings) -> None:
 @click.command()
 @click.option("--as", "who", required=True, metavar="KEY-ID", help="A key's id, or anonymous.")
 @click.option("--collection", required=True)
-@click.option("--action", default="read", show_default=True)
+@click.option("--action", type=click.Choice(explanation.ACTIONS), default="read", show_default=True)
 @click.option("--tier", type=click.Choice(TIERS), help="The tier to look through. Default: the principal's best.")
 @click.pass_obj
 def explain(settings: Settings, who: str, collection: str, action: str, tier: Tier | None) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from functools import partial
+
 import click
 from granian import Granian
 from granian.constants import Interfaces
@@ -9,6 +13,9 @@ from granian.constants import Interfaces
 from server.commands.console import open_state
 from server.commands.editions import load_config
 from server.settings import Settings
+
+# What is still being answered after this is cut off.
+STOP_SECONDS = 60
 
 
 @click.command()
@@ -23,6 +30,9 @@ def serve(settings: Settings) -> None:
             f"HOST={settings.host} is open to other machines while the demonstration's keys exist: revoke them with"
             " `tierra key revoke`, or say DEMO=1"
         )
+    # A worker that has only begun must end when it is told to, not do as its parent does.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        os.register_at_fork(after_in_child=partial(signal.signal, ending, signal.SIG_DFL))
     Granian(
         "server.app:create_app",
         factory=True,
@@ -34,6 +44,7 @@ def serve(settings: Settings) -> None:
         backpressure=64,
         log_enabled=True,
         respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
         process_name="tierra",
     ).serve()
 

@@ -13,6 +13,7 @@ from providers import editions
 from providers.engines.geopackage import TableError
 from providers.grant import TIERS
 from server import explain, openapi, policy
+from server.audiences import Audience
 from server.pages import render
 from server.problems import Problem, invalid, not_found
 from server.request import MEDIA_TYPES, Request
@@ -129,14 +130,22 @@ def get_login(api: API, request: Request) -> Answer:
     return {"Content-Type": "text/plain", "Location": request.href("/")}, 303, b""
 
 
+def login_is_seen(audience: Audience) -> bool:
+    """Not under /open, where every answer is the same for every caller."""
+    return audience.prefix != "/open"
+
+
+def explain_is_seen(audience: Audience) -> bool:
+    """By approvers alone."""
+    return "approver" in audience.principal.roles and audience.tier == "internal"
+
+
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="Tierra", charset="UTF-8"'}
 
 
 def get_explain(api: API, request: Request) -> Answer:
-    """Which grant a principal has, and why: for approvers. Anyone else does not see that there is such a page."""
+    """Which grant a principal has, and why: for approvers."""
     audience = request.audience
-    if "approver" not in audience.principal.roles or audience.tier != "internal":
-        raise not_found("page")
     request.check(frozenset({"f", "lang", "as", "tier", "collection", "action"}))
     who = request.params.get("as", "anonymous")
     principal = explain.principal_of(request.state, who)
@@ -149,6 +158,8 @@ def get_explain(api: API, request: Request) -> Answer:
     if collection is None or collection not in audience.config.collections:
         raise invalid("collection", "collection must be the id of a collection")
     action = request.params.get("action", "read")
+    if action not in explain.ACTIONS:
+        raise invalid("action", f"action must be one of {', '.join(explain.ACTIONS)}")
     said = explain.explain(audience.config, request.state, principal, tier, collection, action, datetime.now(UTC))
     return {"Content-Type": MEDIA_TYPES["json"]}, 200, orjson.dumps(said)
 
@@ -165,7 +176,7 @@ def get_health(api: API, request: Request) -> Answer:
                 try:
                     _, word = editions.status(collection.dataset, block.recipe, audience.config.settings.editions, definition)
                 except TableError as err:
-                    word = str(err)
+                    word = f"not readable: {err}"
                 if word != "current":
                     waiting[f"{collection.id} ({tier})"] = word
     problem = request.problem
@@ -178,9 +189,14 @@ def get_health(api: API, request: Request) -> Answer:
 
 def get_static(api: API, request: Request, path: str) -> Answer:
     """An asset of the pages; none comes from elsewhere."""
-    file = (STATIC / path).resolve()
-    if not file.is_relative_to(STATIC) or not file.is_file():
-        raise not_found(path)
+    request.check(frozenset())
+    try:
+        file = (STATIC / path).resolve()
+        found = file.is_relative_to(STATIC) and file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
+        raise not_found("page")
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     headers = {"Content-Type": kind}
     if path.startswith("vendor/"):  # the path has the version in it

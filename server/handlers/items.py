@@ -7,6 +7,7 @@ way over objects.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,8 @@ PARAMETERS = frozenset(
 )
 # counted up when the same rows would be written otherwise, so that a client's copy of the former answer is not confirmed
 ANSWER_VERSION = 1
+MOST = 10**18
+_NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)? *")
 
 
 def provider(api: API, collection_id: str) -> FeatureProvider:
@@ -59,8 +62,9 @@ def get_items(api: API, request: Request, collection_id: str) -> Answer:
             offset=_whole(request, "offset", 0) or 0,
             cursor=request.params.get("cursor"),
         )
-        if query.cursor and query.offset:
-            raise invalid("offset", "offset and cursor cannot be given together")
+        hits = _hits(request)
+        if query.cursor is not None and (hits or "offset" in request.params):
+            raise invalid("cursor", "cursor cannot be given together with offset or resulttype=hits")
         target = crs_of(request, "crs", source)
         select = _select(request, reader)
         skip = _flag(request, "skipGeometry")
@@ -69,7 +73,7 @@ def get_items(api: API, request: Request, collection_id: str) -> Answer:
         if "ETag" in headers and unchanged(request.http, headers):
             return headers, 304, b""
         texts: list[bytes] = []
-        if _hits(request):
+        if hits:
             matched, cursor = reader.count(query), None
         elif target == crs.CRS84 and select is None and not skip:
             texts, matched, cursor = reader.texts(query)
@@ -173,7 +177,7 @@ def _where(request: Request, reader: Reader) -> tuple[Any, ...]:
         if lang not in ("cql2-text", "cql2-json"):
             raise invalid("filter-lang", "filter-lang must be cql2-text or cql2-json")
         filter_crs = params.get("filter-crs")
-        where.append(reader.filter(text, lang, _listed(request, "filter-crs", filter_crs) if filter_crs else None))
+        where.append(reader.filter(text, lang, _listed(request, "filter-crs", filter_crs) if filter_crs is not None else None))
     else:
         for name in ("filter-lang", "filter-crs"):
             if name in params:
@@ -185,10 +189,10 @@ def _where(request: Request, reader: Reader) -> tuple[Any, ...]:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise invalid("bbox", "bbox must be four or six numbers, separated by commas") from None
+    parts = text.split(",")
+    if not all(_NUMBER.fullmatch(part) for part in parts):
+        raise invalid("bbox", "bbox must be four or six numbers, separated by commas")
+    return [float(part) for part in parts]
 
 
 def crs_of(request: Request, name: str, source: FeatureProvider) -> str:
@@ -214,9 +218,12 @@ def _whole(request: Request, name: str, least: int) -> int | None:
     text = request.params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 18 or int(text) < least:
+    digits = text.lstrip("0") or "0"
+    # what is beyond counting is as good as the most there can be
+    number = -1 if not (text.isascii() and text.isdecimal()) else int(digits) if len(digits) < 19 else MOST
+    if number < least:
         raise invalid(name, f"{name} must be a whole number of at least {least}")
-    return int(text)
+    return number
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -240,7 +247,7 @@ def _sort(request: Request, source: FeatureProvider) -> tuple[tuple[str, bool], 
     made: dict[str, bool] = {}
     for part in text.split(","):
         # a plus sign in a query string arrives as a space
-        name, descending = part.lstrip("+ ").removeprefix("-"), part.startswith("-")
+        name, descending = part[1:] if part[:1] in ("+", " ", "-") else part, part.startswith("-")
         if name not in source.sortables:
             raise invalid("sortby", f"sortby: {name} is not one of the sortables {', '.join(source.sortables)}")
         if name in made:

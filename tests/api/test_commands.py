@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -254,7 +255,7 @@ def plots(settings: Settings) -> Path:
         rows = [(blob, f"P{n}", f"0{n + 7}", "张三", "000") for n, blob in enumerate(blobs)]
         layers.insert(conn, "plots", columns, rows)
         layers.finish_layer(conn, "plots")
-    (settings.config / "tierra.yml").write_text("server: {}\nmetadata: {}\nlogging: {}\n")
+    shutil.copy(ROOT / "config" / "tierra.yml", settings.config)
     path = settings.config / "collections" / "plots.yml"
     path.parent.mkdir()
     path.write_text(PLOTS)

@@ -121,7 +121,7 @@ def test_log_in_of_a_browser(sample: House) -> None:
     """RFC 7617: the challenge, then the way back to where it was asked."""
     answer = sample.get("/login")
     assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Basic realm=")
-    for prefix in ("", "/open", "/shared"):
+    for prefix in ("", "/shared"):
         answer = sample.get(f"{prefix}/login", "shared")
         assert answer.status_code == 303
         assert answer.headers["Location"] == f"{sample.url}{prefix}/"

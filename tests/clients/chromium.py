@@ -20,11 +20,21 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 WAIT = 20.0
 
-_FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic"
-    " --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage"
-    " --remote-debugging-pipe"
-).split()
+_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
+]
 # Neither a page nor the browser by itself finds any other machine; what a page asks for there is still recorded.
 _ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
 
@@ -45,9 +55,9 @@ class Chromium:
     def __init__(self, profile: Path) -> None:
         (read_here, written_there), (read_there, written_here) = os.pipe(), os.pipe()
         # The protocol's pipe is descriptor 3 to read and 4 to write.
+        words = ["chromium", *_FLAGS, _ALONE, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["bash", "-c", f'exec "$@" 3<&{read_there} 4>&{written_there}', "bash", "chromium", *_FLAGS, _ALONE]
-            + [f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", f'exec "$@" 3<&{read_there} 4>&{written_there}', "bash", *words],
             pass_fds=(read_there, written_there),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -122,7 +132,7 @@ class Chromium:
 
     def _read(self) -> None:
         left = b""
-        while chunk := self._in.read1(1 << 20):  # type: ignore[attr-defined]
+        while chunk := self._in.read1(1 << 20):
             *whole, left = (left + chunk).split(b"\0")
             for message in map(json.loads, whole):
                 with self._changed:
@@ -199,10 +209,9 @@ class Page:
 
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element in the page, in CSS pixels."""
+        measure = "(({x, y, width, height}) => [x + scrollX, y + scrollY, width, height])"
         rectangle = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        left, top, width, height = self.evaluate(
-            f"(({{x, y, width, height}}) => [x + scrollX, y + scrollY, width, height])({rectangle})"
-        )
+        left, top, width, height = self.evaluate(f"{measure}({rectangle})")
         return left, top, width, height
 
     def picture(self, selector: str | None = None) -> bytes:
@@ -224,7 +233,7 @@ class Page:
                 return pixels
             last = now
             time.sleep(0.1)
-        raise TimeoutError(f"{selector} is not drawn after {WAIT} s")
+        raise TimeoutError(f"{selector} is not drawn after {WAIT} s: {self.complaints}")
 
     def click(self, x: float, y: float) -> None:
         """Click at a place of the window."""

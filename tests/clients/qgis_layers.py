@@ -1,12 +1,16 @@
 """What QGIS makes of a layer: run by the distribution's Python, it answers one JSON task a line with one JSON line.
 
 A task: `url` and `collection`; where wanted `key` (sent by HTTP Basic), `subset` (the layer's filter), `expression` or `rect`
-(xmin, ymin, xmax, ymax in the layer's CRS: a request's filter; only what overlaps it is fetched), and `image` (width, height, CRS and extent of a drawing).
+(xmin, ymin, xmax, ymax in the layer's CRS; only what overlaps it is fetched), both filters of a request, and `image` (width,
+height, CRS and extent of a drawing).
 """
+
+from __future__ import annotations
 
 import json
 import os
 import sys
+from typing import Any
 
 # QGIS writes notes to the standard output: they go to the standard error, and answers alone to the former.
 answers = os.fdopen(os.dup(1), "w")
@@ -35,7 +39,7 @@ from qgis.PyQt.QtGui import QColor  # noqa: E402
 RED = QColor(255, 0, 0)
 
 
-def start(proxy):
+def start(proxy: list[str]) -> QgsApplication:
     """QGIS with its network behind a proxy (host, port); gives the application, which must be kept."""
     QgsApplication.setPrefixPath("/usr", True)
     application = QgsApplication([], False)
@@ -49,7 +53,7 @@ def start(proxy):
     return application
 
 
-def credential(key):
+def credential(key: str) -> str:
     """The id of an authentication configuration of type Basic, as a user makes one."""
     config = QgsAuthMethodConfig("Basic")
     config.setName("key")
@@ -57,10 +61,10 @@ def credential(key):
     manager = QgsApplication.authManager()
     if not manager.storeAuthenticationConfig(config)[0]:
         raise RuntimeError("QGIS did not store the credential")
-    return config.id()
+    return str(config.id())
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A value of an attribute as JSON has it."""
     if isinstance(value, QDateTime):
         # QGIS reads seconds as a float, so that a millisecond may be lost.
@@ -72,7 +76,7 @@ def plain(value):
     return value
 
 
-def draw(layer, width, height, crs, extent):
+def draw(layer: QgsVectorLayer, width: int, height: int, crs: str, extent: list[float]) -> float:
     """The share of red pixels where the layer's symbol is red on white."""
     if layer.geometryType() == QgsWkbTypes.PolygonGeometry:
         symbol = QgsFillSymbol.createSimple({"color": "255,0,0", "outline_style": "no"})
@@ -93,10 +97,10 @@ def draw(layer, width, height, crs, extent):
         raise RuntimeError("; ".join(error.message for error in job.errors()))
     image = job.renderedImage()
     red = sum(image.pixelColor(x, y) == RED for x in range(width) for y in range(height))
-    return red / (width * height)
+    return float(red / (width * height))
 
 
-def look(task):
+def look(task: dict[str, Any]) -> dict[str, Any]:
     """What a task asks for."""
     uri = f"url='{task['url']}' typename='{task['collection']}'"
     if task.get("key"):
@@ -125,7 +129,7 @@ def look(task):
         "fields": {field.name(): field.typeName() for field in layer.fields()},
         "features": [
             {
-                "properties": dict(zip(names, map(plain, feature.attributes()))),
+                "properties": dict(zip(names, map(plain, feature.attributes()), strict=True)),
                 "wkb": bytes(feature.geometry().asWkb()).hex() if feature.hasGeometry() else None,
             }
             for feature in layer.getFeatures(request)
@@ -133,12 +137,12 @@ def look(task):
     }
 
 
-def main():
+def main() -> None:
     application = start(sys.argv[1].split(":"))
     for line in sys.stdin:
         try:
             answer = look(json.loads(line))
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001 whatever fails is told to the test
             answer = {"error": repr(err)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -37,9 +37,8 @@ PAGES = (
     "/openapi?f=html",
     "/open",
 )
-# The map's paints: the ground, and what covers it where a feature's area or edge lies.
+# The map's paints: its ground, and that of features, whole at an edge and a little over an area.
 GROUND, INK = np.array((238, 241, 238)), np.array((15, 95, 82))
-AREA = 0.78 * GROUND + 0.22 * INK
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,8 @@ def covered(pixels: Pixels) -> NDArray[np.bool_]:
     colours = pixels[:, :, :3].astype(float)
     along = ((GROUND - colours) @ (GROUND - INK)) / ((GROUND - INK) @ (GROUND - INK))
     aside = np.abs(GROUND - colours - along[:, :, None] * (GROUND - INK)).max(axis=2)
-    return (along > 0.17) & (aside < 5)
+    shown: NDArray[np.bool_] = (along > 0.17) & (aside < 5)
+    return shown
 
 
 class View:
@@ -142,21 +142,26 @@ def test_click_on_a_parcel_tells_of_it(browser: Chromium, served: str) -> None:
 
 
 def test_table_holds_the_items(browser: Chromium, served: str, source: Source) -> None:
+    first = fetch(served + ITEMS)
+    second = fetch(next(link["href"] for link in first["links"] if link["rel"] == "next"))
     page = browser.page()
     page.open(served + ITEMS)
-    heads = page.evaluate("[...document.querySelectorAll('#items thead th')].map((cell) => cell.textContent)")
-    assert tuple(heads) == PARCELS[None].properties
-    features = fetch(served + ITEMS)["features"]
-    assert page.evaluate("[...document.querySelectorAll('#items tbody th')].map((cell) => cell.textContent)") == [
-        f["id"] for f in features
-    ]
+    assert heads(page) == PARCELS[None].properties
+    assert rows(page) == [feature["id"] for feature in first["features"]]
     assert f"100 of {source.count('parcels', PARCELS[None].rows)}" in (page.text(".paging") or "")
     page.follow(lambda: page.evaluate("document.querySelector('a[rel=next]').click()"))
-    second = page.evaluate("document.querySelector('#items tbody th').textContent")
-    assert (
-        second
-        == fetch(next(link["href"] for link in fetch(served + ITEMS)["links"] if link["rel"] == "next"))["features"][0]["id"]
-    )
+    assert rows(page) == [feature["id"] for feature in second["features"]]
+
+
+def heads(page: Page) -> tuple[str, ...]:
+    """The names of the columns of a page's table of items."""
+    return tuple(page.evaluate("[...document.querySelectorAll('#items thead th')].map((cell) => cell.textContent)"))
+
+
+def rows(page: Page) -> list[str]:
+    """The titles of the items in the table."""
+    found: list[str] = page.evaluate("[...document.querySelectorAll('#items tbody th')].map((cell) => cell.textContent)")
+    return found
 
 
 def test_filter_form_asks_the_server(browser: Chromium, served: str, source: Source) -> None:
@@ -200,8 +205,7 @@ def test_log_in(browser: Chromium, served: str, sample: House, source: Source, c
     assert caller in (page.text(".caller") or "")
     page.open(served + ITEMS)
     assert caller in (page.text(".caller") or "")
-    heads = page.evaluate("[...document.querySelectorAll('#items thead th')].map((cell) => cell.textContent)")
-    assert tuple(heads) == PARCELS[caller].properties
+    assert heads(page) == PARCELS[caller].properties
     assert f"100 of {source.count('parcels', PARCELS[caller].rows)}" in (page.text(".paging") or "")
     page.settled("#map canvas", lambda pixels: bool(covered(pixels).any()))
     assert key not in page.evaluate("document.documentElement.outerHTML")
@@ -233,8 +237,7 @@ def test_official_switches_the_tier(browser: Chromium, served: str, sample: Hous
     page.open(served + ITEMS)
     page.follow(lambda: page.evaluate("document.querySelector('a[data-tier=open]').click()"))
     assert page.evaluate("location.pathname + location.search") == "/open" + ITEMS
-    heads = page.evaluate("[...document.querySelectorAll('#items thead th')].map((cell) => cell.textContent)")
-    assert tuple(heads) == PARCELS[None].properties
+    assert heads(page) == PARCELS[None].properties
 
 
 def test_what_does_not_exist_is_a_page(browser: Chromium, served: str) -> None:

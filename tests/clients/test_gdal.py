@@ -71,11 +71,9 @@ def count(summary: str) -> int:
 
 def fields(summary: str) -> dict[str, str]:
     """Names and types of the fields, but for the feature's id."""
-    return {
-        name: kind
-        for name, kind in re.findall(r"^(\w+): (String|Real|Integer|Date|DateTime)\b", summary, re.MULTILINE)
-        if name != "id"
-    }
+    found = dict(re.findall(r"^(\w+): (String|Real|Integer|Date|DateTime)\b", summary, re.MULTILINE))
+    found.pop("id")
+    return found
 
 
 def test_layers_are_those_of_the_caller(gdal: GDAL, sample: House) -> None:
@@ -156,14 +154,8 @@ def test_conversion_goes_along_next(gdal: GDAL, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "collection, caller",
-    [
-        ("parcels", None),
-        ("parcels", "shared"),
-        ("parcels", "internal-county"),
-        ("landslides", None),
-        ("stations", None),
-        ("divisions", None),
-    ],
+    [("parcels", None), ("parcels", "shared"), ("parcels", "internal-county")]
+    + [(collection, None) for collection in ("divisions", "landslides", "stations")],
 )
 def test_converted_is_what_the_items_say(
     gdal: GDAL, served: str, sample: House, tmp_path: Path, collection: str, caller: str | None
@@ -195,17 +187,8 @@ def told(values: Mapping[str, object]) -> dict[str, object]:
 def test_converted_inside_is_the_source(gdal: GDAL, sample: House, source: Source, tmp_path: Path) -> None:
     """What leaves through the server as GeoJSON is the register's own row, to the last digit."""
     out = tmp_path / "out.geojson"
-    gdal.run(
-        "ogr2ogr",
-        "-f",
-        "GeoJSON",
-        "-lco",
-        "SIGNIFICANT_FIGURES=17",
-        str(out),
-        f"OAPIF:{gdal.recorder.origin}",
-        "parcels",
-        key=sample.keys["internal-county"],
-    )
+    words = ("ogr2ogr", "-f", "GeoJSON", "-lco", "SIGNIFICANT_FIGURES=17", str(out))
+    gdal.run(*words, f"OAPIF:{gdal.recorder.origin}", "parcels", key=sample.keys["internal-county"])
     sight = PARCELS["internal-county"]
     columns = tuple(name for name in sight.properties if name != "updated")
     converted = [tuple(feature["properties"][name] for name in columns) for feature in json.loads(out.read_text())["features"]]

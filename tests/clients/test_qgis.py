@@ -101,11 +101,8 @@ def test_parcels_are_those_of_the_caller(qgis: QGIS, served: str, sample: House,
 def test_features_are_those_of_the_items(qgis: QGIS, served: str, sample: House, caller: str | None) -> None:
     key = key_of(sample, caller)
     layer = qgis.layer("parcels", key)
-    crs = (
-        ""
-        if layer["crs"] in ("EPSG:4326", "OGC:CRS84")
-        else "&crs=http://www.opengis.net/def/crs/" + layer["crs"].replace(":", "/0/")
-    )
+    standard = layer["crs"] in ("EPSG:4326", "OGC:CRS84")
+    crs = "" if standard else f"&crs=http://www.opengis.net/def/crs/{layer['crs'].replace(':', '/0/')}"
     answer = {feature["id"]: feature for feature in crawl(f"{served}{ITEMS}?limit=1000{crs}", key)}
     for feature in layer["features"]:
         told = answer.pop(feature["properties"].pop("id"))

@@ -1,4 +1,4 @@
-"""What the sample answers where there is no network: run in a network namespace, it makes the sample, serves it and asks all of it.
+"""What the sample answers where there is no network: run in a network namespace, it makes the sample, serves it and asks for all.
 
 Arguments: an empty directory. It prints JSON: `interfaces`, and for every address of the server that its pages and documents link
 to, its `status` and, for a page, the addresses of its scripts, styles and pictures (`assets`).
@@ -43,11 +43,9 @@ class Links(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = dict(attrs)
         for name in ("href", "src", "action", "data-schema", "data-outline"):
-            if told.get(name):
-                url = urljoin(self.page, told[name]).partition("#")[0]
-                asset = tag in ("script", "img", "iframe") or (
-                    tag == "link" and (told.get("rel") or "") in ("stylesheet", "icon")
-                )
+            if value := told.get(name):
+                url = urljoin(self.page, value).partition("#")[0]
+                asset = tag in ("script", "img", "iframe") or (tag == "link" and told.get("rel") in ("stylesheet", "icon"))
                 (self.assets if asset else self.links).add(url)
 
 
@@ -87,10 +85,7 @@ def get(url: str) -> tuple[int, str, str]:
 def kind(url: str) -> str:
     """The address without what makes it one of many alike."""
     parts = urlsplit(url)
-    names = sorted(
-        pair.partition("=")[0] + ("=" + pair.partition("=")[2] if pair.startswith("f=") else "")
-        for pair in parts.query.split("&")
-    )
+    names = sorted(pair if pair.startswith("f=") else pair.partition("=")[0] for pair in parts.query.split("&"))
     return re.sub(r"/items/[^/]+", "/items/…", parts.path) + "?" + "&".join(names)
 
 

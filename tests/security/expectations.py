@@ -18,7 +18,7 @@ class Expected:
     """`sees` says whether a caller that looks through a tier finds the route of a collection; others get 404.
 
     `formats` are all that it takes; `status` is what a caller who finds it gets; `write` whether it is a place to write
-    to, where a caller who sees it gets 403 and every other route gets 405.
+    to, where a caller who sees it gets 403 and every other route gets 405; under a prefix of `hidden_under` it is missing.
     """
 
     formats: tuple[str, ...]
@@ -26,6 +26,7 @@ class Expected:
     status: Callable[[str | None], int] = lambda caller: 200
     write: bool = False
     data: bool = True
+    hidden_under: tuple[str, ...] = ()
 
 
 def _everyone(caller: str | None, tier: str, collection: str | None) -> bool:
@@ -52,12 +53,14 @@ TABLE: dict[str, Expected] = {
     "/collections/<collection_id>/queryables": Expected(_BOTH, _granted),
     "/collections/<collection_id>/sortables": Expected(_BOTH, _granted),
     "/collections/<collection_id>/items": Expected((*_BOTH, "csv"), _granted, write=True),
-    "/collections/<collection_id>/items/<path:feature_id>": Expected(_BOTH, _granted, write=True),
-    "/login": Expected(("json",), _everyone, status=lambda caller: 401 if caller is None else 303, data=False),
+    "/collections/<collection_id>/items/<any_text:feature_id>": Expected(_BOTH, _granted, write=True),
+    "/login": Expected(
+        ("json",), _everyone, status=lambda caller: 401 if caller is None else 303, data=False, hidden_under=("/open",)
+    ),
     # as: is missing, so whoever finds the page is told which parameter it wants
     "/explain": Expected(("json",), _approver, status=lambda caller: 400, data=False),
     "/health": Expected(("json",), _everyone),
-    "/static/<path:path>": Expected(("json",), _everyone, data=False),
+    "/static/<path:path>": Expected((), _everyone, data=False),
 }
 
 

@@ -41,7 +41,7 @@ LOAD_ERRORS = [
     ("an unknown key", "    rows: status", "    row: status"),
     ("an unknown column", "landuse, area_ha, division]", "landuse, area_ha, secret]"),
     ("a name in capitals", "landuse, area_ha, division]", "landuse, area_ha, Division]"),
-    ("no properties", "    properties: [parcel_id, landuse, area_ha, division] ", "    because: x #"),
+    ("no properties", "    properties: [parcel_id, landuse, area_ha, division] ", "    clip: divisions #"),
     ("properties that are no list", "    properties: [parcel_id, landuse, area_ha, division] ", "    properties: all #"),
     ("properties that are null", "    properties: [parcel_id, landuse, area_ha, division] ", "    properties: #"),
     ("a bad expression", "rows: status = 'registered' ", "rows: status = 'registered' AND "),
