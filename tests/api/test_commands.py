@@ -24,7 +24,7 @@ from server.commands.console import table
 from server.commands.editions import editions
 from server.commands.keys import demo_keys, key
 from server.identity import Unauthorized, identify
-from server.settings import Settings, load
+from server.settings import ROOT, Settings, load
 from server.state import State
 
 PLOTS = """

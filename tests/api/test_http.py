@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import closing
 from email.utils import parsedate_to_datetime
@@ -35,7 +36,7 @@ def paths(parcel: str) -> list[str]:
     """An address of every route."""
     made = []
     for route in ROUTES:
-        path = route.path.replace("<path:", "<")
+        path = re.sub(r"<\w+:", "<", route.path)
         for name, value in {**PLACES, "feature_id": parcel}.items():
             path = path.replace(f"<{name}>", value)
         made.append(path)

@@ -39,7 +39,7 @@ def test_a_route_without_an_entry_fails() -> None:
     added = Route("/collections/<collection_id>/tiles", common.get_health, common.JSON)
     assert unnamed((*ROUTES, added)) == ["/collections/<collection_id>/tiles"]
     assert unnamed(ROUTES[1:]) == [ROUTES[0].path]
-    also = Map([*(rule.empty() for rule in URL_MAP.iter_rules()), Rule(added.path, endpoint=99)])
+    also = Map([*(rule.empty() for rule in URL_MAP.iter_rules()), Rule(added.path, endpoint=99)], converters=URL_MAP.converters)
     assert {rule.rule for rule in also.iter_rules()} != set(TABLE)
     assert differing((Route("/health", common.get_health, common.FORMATS),)) == ["/health"]
     assert differing((Route("/health", common.get_health, common.JSON, common.get_health),)) == ["/health"]
