@@ -44,9 +44,7 @@ def generate(out: Path, parcels: int = PARCELS, seed: int = SEED, quiet: bool = 
         ]
         conn = layers.open_package(partial)
         try:
-            with tqdm(
-                total=parcels + len(land.divisions) + POINTS, desc="writing rows", unit=" rows", disable=quiet
-            ) as bar:
+            with tqdm(total=parcels + len(land.divisions) + POINTS, desc="writing rows", unit=" rows", disable=quiet) as bar:
                 for layer, rows in contents:
                     conn.execute("BEGIN IMMEDIATE")
                     _write(layer, rows, conn, bar)

@@ -92,9 +92,7 @@ class Province:
 def relief(x: Array, y: Array) -> Array:
     """How mountainous a place is, from 0 (the plain in the east) to 1."""
     u, v = (x - CENTRE[0]) / HALF[0], (y - CENTRE[1]) / HALF[1]
-    waves = (
-        0.35 * np.sin(3.1 * u + 2.3 * v) + 0.25 * np.sin(7.3 * u - 4.9 * v + 1.0) + 0.15 * np.cos(13.7 * v + 9.1 * u)
-    )
+    waves = 0.35 * np.sin(3.1 * u + 2.3 * v) + 0.25 * np.sin(7.3 * u - 4.9 * v + 1.0) + 0.15 * np.cos(13.7 * v + 9.1 * u)
     return np.clip(0.45 - 0.45 * u + 0.5 * waves, 0.0, 1.0)
 
 
@@ -141,9 +139,7 @@ def _outline(partition: Partition) -> list[int]:
         for i in range(CORNERS):
             angle = 2 * math.pi * (i + random.uniform(-0.3, 0.3)) / CORNERS
             reach = random.uniform(0.88, 1.0)
-            corners.append(
-                (CENTRE[0] + HALF[0] * reach * math.cos(angle), CENTRE[1] + HALF[1] * reach * math.sin(angle))
-            )
+            corners.append((CENTRE[0] + HALF[0] * reach * math.cos(angle), CENTRE[1] + HALF[1] * reach * math.sin(angle)))
         line: list[Point] = []
         for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
             line += [a, *wander(random, a, b, 6, 0.11)]

@@ -140,9 +140,7 @@ def test_areas_are_those_on_the_ellipsoid(rows: dict[str, list[sqlite3.Row]], pa
     equal = pyproj.CRS("+proj=laea +lat_0=30.5 +lon_0=114 +ellps=GRS80 +units=m")
     to_equal = pyproj.Transformer.from_crs("EPSG:4547", equal, always_xy=True)
     some = parcels[::40]
-    dense = shapely.transform(
-        shapely.segmentize(some, 50.0), lambda p: np.column_stack(to_equal.transform(p[:, 0], p[:, 1]))
-    )
+    dense = shapely.transform(shapely.segmentize(some, 50.0), lambda p: np.column_stack(to_equal.transform(p[:, 0], p[:, 1])))
     found = np.array([row["area_m2"] for row in rows["parcels"][::40]])
     assert found == pytest.approx(shapely.area(dense), rel=1e-6, abs=0.01)
     assert np.abs(found / shapely.area(some) - 1).max() > 1e-5, "areas in the projection are others"
