@@ -12,7 +12,7 @@ from providers.columns import Column, quote
 from providers.filters import Where
 from providers.query import QueryError
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]?", re.ASCII)  # GDAL ends a date with T
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _PARTIAL = re.compile(r"(\d{4})(?:-(\d{2}))?", re.ASCII)
 _DURATION = re.compile(
@@ -89,7 +89,7 @@ def _span(text: str) -> tuple[datetime, datetime]:
     """First and last microsecond of what a text names."""
     try:
         if _DATE.fullmatch(text):
-            day = date.fromisoformat(text)
+            day = date.fromisoformat(text[:10])
             return _days(day, day)
         if _TIME.fullmatch(text):
             instant = datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -52,7 +52,7 @@ export function rectangle(bbox) {
 /** The degree net of a view: four lines or more across it, each with its label at the left or lower edge. */
 function net(view) {
   const [w, s, e, n] = [view.getWest(), Math.max(view.getSouth(), -MERCATOR), view.getEast(), Math.min(view.getNorth(), MERCATOR)];
-  const step = [30, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((d) => (e - w) / d >= 4) ?? 0.0005;
+  const step = [90, 60, 30, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((d) => (e - w) / d >= 4) ?? 0.0005;
   const features = [];
   const add = (line, anchor, value, [positive, negative]) => {
     const text = `${+Math.abs(value).toFixed(4)}°${value > 0 ? positive : value < 0 ? negative : ""}`;
