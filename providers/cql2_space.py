@@ -7,8 +7,10 @@ literal is taken into the CRS that the geometries are stored in, never the other
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import shapely
@@ -26,6 +28,8 @@ _PIECES = 64
 _VERTICES = 5000
 # Byte order and type of a point, a line and a polygon in WKB: what is connected. No GeoPackage binary begins like them.
 _CONNECTED = "(x'0101000000', x'0102000000', x'0103000000')"
+# A polygon of one ring of five points in WKB.
+_BOX = struct.Struct("<BIII10d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,23 @@ def related(name: str, areas: Sequence[shapely.Geometry], queryables: Queryables
     else:
         sql = f"({queryables.rowid_sql} IN ({found}) AND {sql})"
     return Term(sql, bounds + params, "boolean", 20)
+
+
+def meets_boxes(bounds: Sequence[tuple[float, float, float, float]], queryables: Queryables) -> tuple[str, tuple[Any, ...]]:
+    """`related("intersects", …)` for boxes by their bounds (west, south, east, north), over a table with envelopes."""
+    found: list[float] = []
+    exact: list[Any] = []
+    for west, south, east, north in bounds:
+        box = (west, east, south, north)
+        found += box
+        exact += (*box, *box, *box, _BOX.pack(1, 3, 1, 5, west, south, west, north, east, north, east, south, west, south))
+    return _boxes_sql(queryables, len(bounds)), (*found, *exact)
+
+
+@lru_cache(maxsize=256)
+def _boxes_sql(queryables: Queryables, count: int) -> str:
+    boxes = [shapely.box(0, 0, 1, 1)] * count
+    return related("intersects", boxes, queryables, exact_null=False).sql
 
 
 def _united(areas: Sequence[shapely.Geometry]) -> shapely.Geometry:

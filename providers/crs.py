@@ -232,6 +232,16 @@ def bbox_polygons(bbox: Sequence[float], bbox_crs: str, storage_crs: str) -> lis
     return _projected(areas, move.target)
 
 
+def bbox_bounds(bbox: Sequence[float], bbox_crs: str, storage_crs: str) -> list[tuple[float, float, float, float]] | None:
+    """What `bbox_polygons` gives as bounds (west, south, east, north), where no transformation is needed and each box has an
+    area; else None. No geometry is made: most boxes are of this kind.
+    """
+    if not stored_transformer(bbox_crs, storage_crs).identity:
+        return None
+    found = _bounds(bbox, bbox_crs)
+    return None if any(west == east or south == north for west, south, east, north in found) else found
+
+
 def _bounds(bbox: Sequence[float], name: str) -> list[tuple[float, float, float, float]]:
     """Check a bbox and give its bounds in stored order, two where it crosses the antimeridian."""
     if len(bbox) not in (4, 6):

@@ -83,6 +83,13 @@ def _condition(tree: Any, queryables: Queryables, filter_crs: str | None) -> Whe
     return Where(term.sql, term.params, frozenset(condition.columns))
 
 
+def boxes_where(queryables: Queryables, bounds: Sequence[tuple[float, float, float, float]]) -> Where:
+    """`bbox_where` for boxes with an area, by their bounds (`crs.bbox_bounds`), over a table with an R-tree and envelopes."""
+    assert queryables.geometry is not None
+    sql, params = cql2_space.meets_boxes(bounds, queryables)
+    return Where(sql, params, frozenset({queryables.geometry}))
+
+
 def bbox_where(queryables: Queryables, areas: Sequence[shapely.Geometry]) -> Where:
     """Features whose geometry intersects one of the areas, which are in stored coordinates (`crs.bbox_polygons`).
 

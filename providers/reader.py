@@ -35,12 +35,14 @@ class Reader:
         """
         relation = self.relation
         try:
-            boxes = crs.bbox_polygons(numbers, bbox_crs, relation.crs)
+            bounds = crs.bbox_bounds(numbers, bbox_crs, relation.crs) if relation.envelope else None
+            boxes = crs.bbox_polygons(numbers, bbox_crs, relation.crs) if not bounds else []
         except ValueError as err:
             raise QueryError("bbox", f"bbox: {err}") from err
         if not relation.geometry:
             return filters.Where("1", (), frozenset())
-        where = filters.bbox_where(relation.queryables, boxes)
+        queryables = relation.queryables
+        where = filters.boxes_where(queryables, bounds) if bounds else filters.bbox_where(queryables, boxes)
         if not self._gaps():
             return where
         return filters.Where(f"(({where.sql}) OR _geom IS NULL)", where.params, where.columns)

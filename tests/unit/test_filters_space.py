@@ -252,3 +252,31 @@ def test_the_rtree_leads() -> None:
     for text in ("S_INTERSECTS(geometry, BBOX(0,0,2,2))", "i > 0 AND S_WITHIN(geometry, POLYGON((0 0,2 0,2 2,0 0)))"):
         plan = made.plan(filters.compile(filters.parse(text), made.queryables))
         assert "SEARCH t USING INTEGER PRIMARY KEY" in plan and "SCAN r VIRTUAL TABLE" in plan
+
+
+SPANS = st.tuples(st.integers(-179, 178), st.integers(-89, 88), st.integers(1, 179), st.integers(1, 89))
+
+
+@given(
+    st.lists(
+        SPANS.map(lambda s: (float(s[0]), float(s[1]), min(s[0] + s[2], 180.0), min(s[1] + s[3], 90.0))), min_size=1, max_size=2
+    )
+)
+def test_boxes_by_their_bounds_are_those_of_their_polygons(bounds: list[tuple[float, float, float, float]]) -> None:
+    queryables = filled([], rtree=True, envelope=True).queryables
+    quick, slow = filters.boxes_where(queryables, bounds), filters.bbox_where(queryables, [shapely.box(*box) for box in bounds])
+    assert quick.sql == slow.sql and quick.columns == slow.columns and len(quick.params) == len(slow.params)
+    for one, other in zip(quick.params, slow.params, strict=True):
+        assert one == other or shapely.equals(shapely.from_wkb(one), shapely.from_wkb(other))
+
+
+@given(SPANS)
+def test_bounds_of_a_bbox_are_those_of_its_polygons(span: tuple[int, int, int, int]) -> None:
+    west, south, width, height = span
+    bbox = [west, south, (west + width + 180) % 360 - 180, min(south + height, 90)]
+    found = crs.bbox_bounds(bbox, crs.CRS84, crs.CRS84)
+    if found is None:
+        assert bbox[0] == bbox[2] or 180 in (bbox[0], bbox[2]) or -180 in (bbox[0], bbox[2])
+    else:
+        assert [shapely.box(*box).bounds for box in found] == [p.bounds for p in crs.bbox_polygons(bbox, crs.CRS84, crs.CRS84)]
+    assert crs.bbox_bounds(bbox, crs.CRS84, "EPSG:4547") is None
