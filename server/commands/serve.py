@@ -45,7 +45,6 @@ def serve(settings: Settings) -> None:
         log_enabled=True,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        process_name="tierra",
     ).serve()
 
 
