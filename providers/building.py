@@ -22,7 +22,7 @@ import shapely
 from providers import geojson, masks
 from providers.columns import Column, quote
 from providers.dataset import Dataset
-from providers.editions import CODE_VERSION, ENVELOPE, Clip, Edition, clip_of, file_of, mask_key, read
+from providers.editions import CODE_VERSION, ENVELOPE, Edition, clip_of, file_of, mask_key, read
 from providers.engines.geopackage import Table, snapshot, source_revision
 from providers.generalise import generalise, hilbert, released_format
 from providers.grant import GrantError, Recipe
@@ -51,7 +51,7 @@ def build(
     path.parent.mkdir(parents=True, exist_ok=True)
     conn = sqlite3.connect(path, isolation_level=None, timeout=60)
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=FILE", "cache_size=-32000"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=FILE", "cache_size=-32000", "secure_delete=ON"):
             conn.execute(f"PRAGMA {pragma}")
         conn.execute("BEGIN IMMEDIATE")
         try:
@@ -78,6 +78,7 @@ def _build(
     columns = released(recipe, table)
     key = next(c for c in released(replace(recipe, properties=(dataset.id_field,)), table))
     clip = clip_of(definition)
+    area, clip_revision = clip.area() if clip else (None, "")
     geometry = table.geometry is not None and not recipe.geometry.none
     rows = f"rows_{time.time_ns():x}"
     former = read(conn)
@@ -94,7 +95,7 @@ def _build(
     digest = 0
     with snapshot(dataset.path) as source:
         revision = source_revision(source, dataset.path, dataset.table)
-        for chunk in _released_rows(source, dataset, recipe, table, columns, clip, mask_secret, progress):
+        for chunk in _released_rows(source, dataset, recipe, table, columns, area, mask_secret, progress):
             for row in chunk:
                 digest = (digest + int.from_bytes(hashlib.blake2b(row[-1], digest_size=16).digest())) % (1 << 128)
             conn.executemany(f"INSERT INTO staging VALUES (NULL, {marks})", chunk)
@@ -126,7 +127,7 @@ def _build(
         recipe=recipe.hash,
         code_version=CODE_VERSION,
         mask_key=mask_key(recipe, definition),
-        clip_revision=clip.revision() if clip else "",
+        clip_revision=clip_revision,
         source_revision=revision,
         built=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         content=content,
@@ -139,6 +140,7 @@ def _build(
         geometry_format=released_format(recipe.geometry, table.geometry_type, clipped=clip is not None) if geometry else None,
         bbox=bbox,
         interval=_interval(conn, rows, dataset, columns),
+        time_field=dataset.time_field,
     )
     conn.execute("CREATE TABLE IF NOT EXISTS edition (id INTEGER PRIMARY KEY CHECK (id = 1), rows TEXT, meta TEXT)")
     conn.execute("INSERT OR REPLACE INTO edition VALUES (1, ?, ?)", (rows, orjson.dumps(asdict(edition)).decode()))
@@ -187,14 +189,14 @@ def _released_rows(
     recipe: Recipe,
     table: Table,
     columns: tuple[Column, ...],
-    clip: Clip | None,
+    area: Any,
     mask_secret: bytes,
     progress: Progress,
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Chunks of (key, envelope…, properties…, WKB, text)."""
     conditions, params = dataset.predicate(recipe)
     # where no geometry is let out, a clip still asks where the row lies
-    shape = quote(table.geometry) if table.geometry and (clip or not recipe.geometry.none) else "NULL"
+    shape = quote(table.geometry) if table.geometry and (area is not None or not recipe.geometry.none) else "NULL"
     names = [quote(dataset.id_field), shape, *(quote(column.name) for column in columns)]
     cursor = source.execute(
         f"SELECT {', '.join(names)} FROM {quote(table.name)}" + (f" WHERE {conditions[0]}" if conditions else ""), params
@@ -202,7 +204,6 @@ def _released_rows(
     key_column = table.column(dataset.id_field)
     assert key_column is not None
     mask = masks.compile(recipe.masks, [key_column, *(c for n in recipe.properties if (c := table.column(n)))], mask_secret)
-    area = clip.area() if clip else None
     while fetched := cursor.fetchmany(CHUNK):
         if any(row[0] is None for row in fetched):
             raise GrantError(f"{recipe.collection}: rows without an id in {dataset.id_field}")

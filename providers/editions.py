@@ -36,7 +36,7 @@ class Edition:
     `gaps` says that there are features without a geometry, `geometry_format` is what a schema says of it, None where there
     is none at all. `content` is a hash over all features;
     `modified` the time at which it last changed (UTC, seconds since 1970).
-    `bbox` is in CRS84 degrees; `interval` the first and last value of the time property.
+    `bbox` is in CRS84 degrees; `interval` the first and last value of `time_field`.
     """
 
     rows: str
@@ -56,6 +56,7 @@ class Edition:
     geometry_format: str | None
     bbox: tuple[float, float, float, float] | None
     interval: tuple[str, str] | None
+    time_field: str | None
 
     @property
     def queryables(self) -> filters.Queryables:
@@ -78,21 +79,24 @@ class Clip:
     dataset: Dataset
 
     def revision(self) -> str:
+        """Which areas, and their state."""
         with snapshot(self.dataset.path) as conn:
-            return source_revision(conn, self.dataset.path, self.dataset.table)
+            counted = source_revision(conn, self.dataset.path, self.dataset.table)
+        return f"{self.dataset.path.name}|{self.dataset.table}|{self.dataset.storage_crs}|{counted}"
 
-    def area(self) -> Any:
-        """The union of its areas, in CRS84. Raises GrantError where it has none."""
+    def area(self) -> tuple[Any, str]:
+        """The union of its areas, in CRS84, and the revision that they are of. Raises GrantError where it has none."""
         table = self.dataset.describe()
         if table.geometry is None:
             raise GrantError(f"clip: {self.dataset.table} has no geometry")
         with snapshot(self.dataset.path) as conn:
+            revision = self.revision()
             blobs = [row[0] for row in conn.execute(f"SELECT {quote(table.geometry)} FROM {quote(table.name)}")]
         shapes = crs.stored_transformer(self.dataset.storage_crs, crs.CRS84).transform_geometry(geojson.geometries(blobs))
         area = shapely.union_all(shapely.make_valid(shapes))
         if area.is_empty:
             raise GrantError(f"clip: {self.dataset.table} has no area")
-        return area
+        return area, revision
 
 
 def clip_of(definition: dict[str, Any]) -> Clip | None:

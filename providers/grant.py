@@ -54,7 +54,11 @@ class Generalisation:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a tier may have of a collection. The hash of an `open` recipe is what an approver approves."""
+    """What a tier may have of a collection. The hash of an `open` recipe is what an approver approves.
+
+    `source` says which data they are (file, table, id column, CRS, and the same of the clip collection): another source is
+    another recipe.
+    """
 
     collection: str
     tier: Tier
@@ -64,6 +68,7 @@ class Recipe:
     geometry: Generalisation = field(default_factory=Generalisation)
     clip: str | None = None
     flow: str = "continuous"
+    source: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -149,6 +154,7 @@ class Grant:
             recipe["masks"] = tuple(Mask(**mask) for mask in recipe.get("masks", ()))
             recipe["geometry"] = Generalisation(**recipe.get("geometry", {}))
             recipe["properties"] = tuple(recipe["properties"])
+            recipe["source"] = tuple(recipe.get("source", ()))
             known = {f.name for f in fields(cls)} - {"recipe"}
             rest = {key: _tuples(item) for key, item in value.items() if key != "recipe"}
             unknown = set(rest) - known

@@ -199,6 +199,12 @@ def _cursor(query: Query, values: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
 
 
+def check_cursor(relation: Relation, query: Query) -> None:
+    """Raises QueryError where a query's cursor is not of its order."""
+    if query.cursor is not None:
+        _after(relation, query)
+
+
 def _after(relation: Relation, query: Query) -> tuple[str, tuple[Any, ...]]:
     """The condition for rows after a cursor in the query's order (nulls come last, the key decides between equals)."""
     assert query.cursor is not None

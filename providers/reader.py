@@ -12,7 +12,7 @@ import shapely
 
 from providers import crs, filters, geojson
 from providers.columns import Column, quote
-from providers.query import Page, Query, QueryError, count, page, remembered
+from providers.query import Page, Query, QueryError, check_cursor, count, page, remembered
 from providers.relation import Relation
 
 MAX_DOMAIN = 100
@@ -24,7 +24,9 @@ class Reader:
     def __init__(self, conn: sqlite3.Connection, relation: Relation, time_field: str | None) -> None:
         self._conn = conn
         self.relation = relation
-        self.time = relation.column(time_field) if time_field else None
+        column = relation.column(time_field) if time_field else None
+        # a time that is masked to a year or a hash is no time to be asked for
+        self.time = column if column and column.format else None
 
     # what is asked, as conditions
 
@@ -70,6 +72,10 @@ class Reader:
             raise QueryError(name, str(err)) from err
 
     # answers
+
+    def check(self, query: Query) -> None:
+        """Raises QueryError where a query's cursor is not of its order."""
+        check_cursor(self.relation, query)
 
     def count(self, query: Query) -> int:
         """How many features match."""
@@ -158,7 +164,7 @@ class Reader:
         relation = self.relation
         if self.time is None:
             return None
-        if relation.whole and relation.edition:
+        if relation.whole and relation.edition and relation.edition.time_field == self.time.name:
             return relation.edition.interval
         column = quote(self.time.name)
         sql = f"SELECT min({column}), max({column}) FROM {relation.source}"

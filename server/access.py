@@ -52,8 +52,9 @@ class Problem:
 class Reader:
     """Reads the blocks of one collection; `problems` and `warnings` gather what is wrong."""
 
-    def __init__(self, collection: str, dataset: Dataset, table: Table) -> None:
+    def __init__(self, collection: str, dataset: Dataset, table: Table, source: tuple[str, ...]) -> None:
         self.collection = collection
+        self.source = source
         self.dataset = dataset
         self.table = table
         self.problems: list[Problem] = []
@@ -96,6 +97,7 @@ class Reader:
                 masks=self._masks(tier, value.get("mask", {})),
                 geometry=how,
                 clip=self._text((tier, "clip"), value.get("clip")),
+                source=self.source,
                 flow=self._choice((tier, "flow"), value.get("flow", _FLOWS.get(tier, "continuous")), _FLOWS.values()),
             )
             self._check(tier, recipe)
@@ -250,9 +252,11 @@ class Reader:
         self.warnings.append(Problem(("access", *path), reason))
 
 
-def check_agreement(block: Block, table: Table, rows: str | None, properties: tuple[str, ...] | None) -> None:
-    """Raises GrantError where an agreement names a row or property beyond its block."""
+def check_agreement(block: Block, table: Table, id_field: str, rows: str | None, properties: tuple[str, ...] | None) -> None:
+    """Raises GrantError where an agreement names a row or property beyond its block, or leaves the id out."""
     grant = Grant(block.recipe, only=properties)
+    if properties and id_field not in properties:
+        raise GrantError(f"{id_field} must be among the properties: it is the id of every feature")
     if rows is not None:
         columns: tuple[Column, ...] = released(block.recipe, table)
         try:

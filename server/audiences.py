@@ -102,6 +102,9 @@ def _resource(config: Config, grant: Grant) -> dict[str, Any]:
         definition["fields"] = {n: f for n, f in definition["fields"].items() if n in grant.properties}
     else:
         definition = found.live_definition(grant.recipe)
+    for name in ("time_field", "title_field"):
+        if definition.get(name) not in grant.properties:
+            definition.pop(name, None)
     definition["grant"] = grant
     resource: dict[str, Any] = {**found.resource, "extents": copy.deepcopy(_WORLD), "providers": [definition]}
     most = grant.items or config.base["server"].get("limits", {}).get("max_items", 10000)
@@ -123,5 +126,5 @@ def _bind(api: API, config: Config, grants: dict[str, Grant], principal: Princip
         tiers = [(name, f"{config.settings.url}/{name}") for name in policy.tiers_of(principal)]
         shown = {**api.config["tierra"], "caller": caller, "tiers": tiers if len(tiers) > 1 else []}
         bound.config["tierra"] = shown
-        bound.tpl_config = {**api.tpl_config, "tierra": shown}
+        bound.tpl_config = {**api.tpl_config, "tierra": shown, "resources": bound.config["resources"]}
     return bound

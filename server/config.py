@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Collection:
     definition: dict[str, Any]
     dataset: Dataset
     table: Table
+    source: tuple[str, ...]
     blocks: dict[Tier, Block]
 
     def edition_definition(self, config: Config, recipe: Recipe) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def load(settings: Settings) -> Config:
         if found := _collection(file, texts[file], settings, problems, warnings):
             collections[found.id] = found
     for collection in collections.values():
-        for tier, block in collection.blocks.items():
+        for tier, block in list(collection.blocks.items()):
             clip = block.recipe.clip
             if clip is None:
                 continue
@@ -133,6 +134,9 @@ def load(settings: Settings) -> Config:
                 problems.append(f"{collection.file}:{line}: clip: there is no collection {clip}")
             elif "POLYGON" not in collections[clip].table.geometry_type:
                 problems.append(f"{collection.file}:{line}: clip: {clip} is no collection of areas")
+            else:
+                whole = (*block.recipe.source, *collections[clip].source)
+                collection.blocks[tier] = replace(block, recipe=replace(block.recipe, source=whole))
     if base is not None:
         problems += [f"{files[0]}:{_line(texts[files[0]], p.path)}: {p.reason}" for p in schema.problems(base)]
     if problems:
@@ -163,9 +167,15 @@ def check_agreement(config: Config, collection: str, rows: str | None, propertie
     if not block.conditional:
         raise ConfigError(f"{collection}: its shared block is not conditional, so it needs no agreement")
     try:
-        access.check_agreement(block, config.collections[collection].table, rows, properties)
+        found = config.collections[collection]
+        access.check_agreement(block, found.table, found.dataset.id_field, rows, properties)
     except GrantError as err:
         raise ConfigError(f"{collection}: {err}") from err
+
+
+def source_of(provided: dict[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """Which data a provider definition names: the file as it is written, so that it is the same wherever it lies."""
+    return (str(provided["data"]), dataset.table, dataset.id_field, dataset.storage_crs)
 
 
 def _collection(file: Path, text: bytes, settings: Settings, problems: list[str], warnings: list[str]) -> Collection | None:
@@ -226,7 +236,7 @@ def _collection(file: Path, text: bytes, settings: Settings, problems: list[str]
             wrong(at, f"{dataset.table}: a column cannot be called {column.name}: the name has another meaning")
     blocks: dict[Tier, Block] = {}
     if "access" in value:
-        reader = access.Reader(identifier, dataset, table)
+        reader = access.Reader(identifier, dataset, table, source_of(provided[0], dataset))
         blocks = reader.blocks(value["access"])
         for problem in reader.problems:
             wrong(problem.path, problem.reason)
@@ -236,7 +246,8 @@ def _collection(file: Path, text: bytes, settings: Settings, problems: list[str]
     if len(problems) > before:
         return None
     resource = {key: item for key, item in value.items() if key not in ("access", "providers")}
-    return Collection(identifier, file, resource, definition, dataset, table, blocks)
+    source = source_of(provided[0], dataset)
+    return Collection(identifier, file, resource, definition, dataset, table, source, blocks)
 
 
 def _yaml(file: Path, text: bytes, problems: list[str]) -> Any:

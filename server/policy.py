@@ -83,7 +83,7 @@ def _shared(state: State, principal: Principal, found: Collection, block: Block,
         steps.append(f"shared: needs an agreement, and {principal.agency} has none that holds now")
         return None
     try:
-        access.check_agreement(block, found.table, agreement.rows, agreement.properties)
+        access.check_agreement(block, found.table, found.dataset.id_field, agreement.rows, agreement.properties)
     except GrantError as err:
         steps.append(f"shared: agreement {agreement.id} names more than the block grants and is void: {err}")
         return None

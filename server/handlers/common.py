@@ -183,7 +183,8 @@ def get_health(api: API, request: Request) -> Answer:
     status = "degraded" if problem or any(not w.startswith("behind") for w in waiting.values()) else "ok"
     content: dict[str, Any] = {"status": status}
     if audience.tier == "internal":
-        content |= {"configuration": list(problem), "editions": waiting}
+        seen = {name: word for name, word in waiting.items() if name.partition(" ")[0] in audience.grants}
+        content |= {"configuration": list(problem), "editions": seen}
     return {"Content-Type": MEDIA_TYPES["json"]}, 200, orjson.dumps(content)
 
 

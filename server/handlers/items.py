@@ -69,6 +69,7 @@ def get_items(api: API, request: Request, collection_id: str) -> Answer:
         select = _select(request, reader)
         skip = _flag(request, "skipGeometry")
         headers = {"Content-Type": request.media_type, "Content-Crs": f"<{target}>"}
+        reader.check(query)
         validators(request, reader, headers)
         if "ETag" in headers and unchanged(request.http, headers):
             return headers, 304, b""
@@ -132,27 +133,32 @@ def get_item(api: API, request: Request, collection_id: str, feature_id: str) ->
 def validators(request: Request, reader: Reader, headers: dict[str, str]) -> None:
     """Set ETag and Last-Modified of an answer out of an edition, which knows what it holds.
 
-    They follow from what was released and asked alone. The live edition has neither here: its tag is a hash of the answer.
+    They follow from what was released and asked alone. The live edition has neither here, nor has what an agreement narrows:
+    it must not tell when the rest changes. Their tag is a hash of the answer. A page shows more than the edition: who is
+    calling. A date is given to the public alone: to others another grant may answer tomorrow, whose edition is older.
     """
-    edition = reader.relation.edition
-    if edition is None or request.negotiated == "html":  # a page shows more than the edition: who is calling
+    relation = reader.relation
+    edition = relation.edition
+    if edition is None or not relation.whole or not relation.text or request.negotiated == "html":
         return
     http = request.http
-    collection_id = _collection_id(request)
+    resource = request.api.config["resources"][_collection_id(request)]
     parts = (
         ANSWER_VERSION,
-        reader.relation.identity,
+        relation.identity,
+        reader.time,
+        resource["limits"],
         request.api.base_url,
         http.path,
         http.query_string,
         request.negotiated,
         str(request.locale),
-        request.audience.grants[collection_id].items,
-        request.api.config["resources"][collection_id]["title"],
+        resource["title"],
     )
     tag = hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
     headers["ETag"] = f'"{tag}"'
-    headers["Last-Modified"] = modified(edition.modified)
+    if request.audience.tier == "open":
+        headers["Last-Modified"] = modified(edition.modified)
 
 
 def _collection_id(request: Request) -> str:
