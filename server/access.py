@@ -129,16 +129,18 @@ class Reader:
                 (tier, "properties"),
                 f"{self.dataset.id_field} must be among the properties: it is the id of every feature",
             )
+        if recipe.clip and self.table.geometry is None:
+            self._wrong((tier, "clip"), f"{self.table.name} has no geometry")
         if recipe.geometry.changes and self.table.geometry is None:
             self._wrong((tier, "geometry"), f"{self.table.name} has no geometry")
-        elif recipe.geometry.lengths:
+        elif recipe.geometry.lengths or recipe.geometry.crs:
             with self._gathered((tier, "geometry")):
                 generalise.metric_crs(recipe.geometry, self.dataset.storage_crs)
         if recipe.geometry.changes and not recipe.geometry.none:
             masked = {mask.column for mask in recipe.masks}
             for name in recipe.properties:
                 column = self.table.column(name)
-                if column and column.type == "number" and name not in masked and name != self.dataset.id_field:
+                if column and column.type in ("number", "integer") and name not in masked and name != self.dataset.id_field:
                     self._warn(
                         (tier, "properties"),
                         f"{name} is measured and leaves unrounded beside a coarsened geometry: a mask would round it",

@@ -224,6 +224,10 @@ def _collection(file: Path, text: bytes, settings: Settings, problems: list[str]
     except (TableError, ValueError) as err:
         wrong(at, str(err))
         return None
+    epsg = 4326 if dataset.storage_crs == crs.CRS84 else crs.parse(dataset.storage_crs).to_epsg()
+    if table.geometry and table.srs_id > 0 and epsg and epsg != table.srs_id:
+        line = _line(text, (*at, "storage_crs"))
+        warnings.append(f"{file}:{line}: storage_crs is EPSG:{epsg}, but {dataset.table} says EPSG:{table.srs_id}")
     for name in ("time_field", "title_field"):
         column = definition.get(name)
         if column is not None and table.column(column) is None:

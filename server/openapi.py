@@ -277,7 +277,9 @@ _SCHEMAS: Members = {
 _PROBLEMS = {
     "400": "A parameter is wrong",
     "401": "The credential is not valid",
+    "403": "This is not granted",
     "404": "There is no such thing for this caller",
+    "405": "The method is not known here",
     "406": "Nothing that Accept allows can be sent",
     "500": "The server failed",
     "503": "What was asked for is being prepared",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from providers import editions as made
 from providers.building import build as build_edition
+from providers.crs import CRSError
 from providers.engines.geopackage import TableError, snapshot
 from providers.engines.indexes import index_source
 from providers.grant import GrantError, Recipe
@@ -17,6 +19,8 @@ from server import maskkey
 from server.commands.console import table
 from server.config import Collection, Config, ConfigError
 from server.settings import Settings
+
+UNREADABLE = "not readable"
 
 
 @click.group()
@@ -41,7 +45,7 @@ def status(settings: Settings) -> None:
     rows: list[tuple[str | None, ...]] = []
     for collection, recipe in _recipes(config, ()):
         definition = config.build_definition(recipe)
-        edition, word = made.status(collection.dataset, recipe, settings.editions, definition)
+        edition, word = _status(settings, collection, recipe, definition)
         count, built = (str(edition.count), edition.built) if edition else (None, None)
         rows.append((collection.id, recipe.tier, count, built, word))
     click.echo(table(("COLLECTION", "TIER", "FEATURES", "BUILT", "STATE"), rows))
@@ -64,7 +68,9 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
     config = load_config(settings)
     for collection, recipe in _recipes(config, collections):
         definition = config.build_definition(recipe)
-        _, word = made.status(collection.dataset, recipe, settings.editions, definition)
+        _, word = _status(settings, collection, recipe, definition)
+        if word == UNREADABLE:  # nothing of it can be kept
+            made.file_of(settings.editions, recipe).unlink()
         if only_stale and word == "current":
             continue
         try:
@@ -77,7 +83,7 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
                     mask_secret=maskkey.secret(settings, collection.id),
                     progress=bar.update,
                 )
-        except (GrantError, TableError) as err:
+        except (GrantError, TableError, CRSError) as err:
             raise click.ClickException(str(err)) from err
     for collection in config.collections.values():
         if collections and collection.id not in collections:
@@ -85,6 +91,15 @@ def build_editions(settings: Settings, collections: Sequence[str], *, only_stale
         internal = collection.blocks.get("internal")
         if internal is not None:
             index_source(collection.dataset, internal.under)
+
+
+def _status(
+    settings: Settings, collection: Collection, recipe: Recipe, definition: dict[str, Any]
+) -> tuple[made.Edition | None, str]:
+    try:
+        return made.status(collection.dataset, recipe, settings.editions, definition)
+    except TableError:
+        return None, UNREADABLE
 
 
 def _recipes(config: Config, collections: Sequence[str]) -> list[tuple[Collection, Recipe]]:
@@ -95,7 +110,7 @@ def _recipes(config: Config, collections: Sequence[str]) -> list[tuple[Collectio
         (collection, block.recipe)
         for collection in config.collections.values()
         for block in collection.blocks.values()
-        if block.recipe.materialised and (not collections or collection.id in collections)
+        if block.recipe.materialised and block.actions and (not collections or collection.id in collections)
     ]
 
 

@@ -19,16 +19,17 @@ STOP_SECONDS = 60
 
 
 @click.command()
+@click.option("--demo", is_flag=True, help="Start beyond this machine although demonstration keys exist.")
 @click.pass_obj
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, demo: bool) -> None:
     """Start the server on HOST and PORT with WORKERS processes. Ctrl-C ends it once the requests in flight are answered."""
     load_config(settings)
     with open_state(settings) as state:
-        demo = state.has_demo_keys()
-    if demo and not settings.local and not settings.demo:
+        exist = state.has_demo_keys()
+    if exist and not settings.local and not (demo or settings.demo):
         raise click.ClickException(
             f"HOST={settings.host} is open to other machines while the demonstration's keys exist: revoke them with"
-            " `tierra key revoke`, or say DEMO=1"
+            " `tierra key revoke`, or say --demo (DEMO=1)"
         )
     # A worker that has only begun must end when it is told to, not do as its parent does.
     for ending in (signal.SIGTERM, signal.SIGINT):

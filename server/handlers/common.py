@@ -171,7 +171,7 @@ def get_health(api: API, request: Request) -> Answer:
     waiting = {}
     for collection in audience.config.collections.values():
         for tier, block in collection.blocks.items():
-            if block.recipe.materialised:
+            if block.recipe.materialised and block.actions:
                 definition = audience.config.build_definition(block.recipe)
                 try:
                     _, word = editions.status(collection.dataset, block.recipe, audience.config.settings.editions, definition)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-WAIT = 20.0
+WAIT = 90.0
 
 _FLAGS = [
     "--headless=new",
@@ -232,7 +232,9 @@ class Page:
             if now == last and ready(pixels := self._browser.pixels(now)):
                 return pixels
             last = now
-            time.sleep(0.1)
+            # a busy machine that draws in software can lose a frame: it is asked for again
+            self.evaluate("void window.dispatchEvent(new Event('resize'))")
+            time.sleep(0.2)
         raise TimeoutError(f"{selector} is not drawn after {WAIT} s: {self.complaints}")
 
     def click(self, x: float, y: float) -> None:
