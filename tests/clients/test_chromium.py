@@ -112,9 +112,14 @@ def test_map_shows_the_items_of_the_page(browser: Chromium, served: str, width: 
     geometries = [shape(feature["geometry"]) for feature in fetch(served + ITEMS)["features"]]
     page = browser.page(width)
     page.open(served + ITEMS)
-    drawn = covered(page.settled("#map canvas", lambda pixels: bool(covered(pixels).any())))
+
+    def whole(pixels: Pixels) -> bool:
+        """The map is drawn tile by tile: it is waited for until all of it is there."""
+        found = covered(pixels)
+        return bool(found.mean() == pytest.approx(View(geometries, found.shape[1], found.shape[0]).share(geometries), rel=0.06))
+
+    drawn = covered(page.settled("#map canvas", whole))
     view = View(geometries, drawn.shape[1], drawn.shape[0])
-    assert drawn.mean() == pytest.approx(view.share(geometries), rel=0.06)
     inside = [geometry for geometry in geometries if math.sqrt(View.mercator(geometry).area) * view.scale > 12]
     assert len(inside) > 10
     for geometry in inside:
