@@ -114,17 +114,15 @@ def test_map_shows_the_items_of_the_page(browser: Chromium, served: str, width: 
     page.open(served + ITEMS)
 
     def whole(pixels: Pixels) -> bool:
-        """The map is drawn tile by tile: it is waited for until all of it is there."""
-        found = covered(pixels)
-        return bool(found.mean() == pytest.approx(View(geometries, found.shape[1], found.shape[0]).share(geometries), rel=0.06))
+        """The map is drawn tile by tile: it is waited for until all of it is there, and in its place."""
+        drawn = covered(pixels)
+        view = View(geometries, drawn.shape[1], drawn.shape[0])
+        inside = [geometry for geometry in geometries if math.sqrt(View.mercator(geometry).area) * view.scale > 12]
+        places = [view.place(*shapely.maximum_inscribed_circle(geometry).coords[0]) for geometry in inside]
+        marked = all(drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].all() for x, y in places)
+        return len(inside) > 10 and marked and bool(drawn.mean() == pytest.approx(view.share(geometries), rel=0.06))
 
-    drawn = covered(page.settled("#map canvas", whole))
-    view = View(geometries, drawn.shape[1], drawn.shape[0])
-    inside = [geometry for geometry in geometries if math.sqrt(View.mercator(geometry).area) * view.scale > 12]
-    assert len(inside) > 10
-    for geometry in inside:
-        x, y = view.place(*shapely.maximum_inscribed_circle(geometry).coords[0])
-        assert drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].all()
+    page.settled("#map canvas", whole)
     calm(page, served)
 
 
