@@ -27,14 +27,13 @@ _WORLD: dict[str, Any] = {"spatial": {"bbox": [-180, -90, 180, 90], "crs": "http
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What one caller sees under one prefix. `shape` is a hash key that all callers of equal shape share."""
+    """What one caller sees under one prefix."""
 
     api: API
     grants: dict[str, Grant]
     tier: Tier
     prefix: str
     principal: Principal
-    shape: Any
     config: Config
 
 
@@ -77,7 +76,7 @@ class Audiences:
                 self._apis[shape] = api
                 if len(self._apis) > SHAPES:
                     self._apis.popitem(last=False)
-        return Audience(_bind(api, config, grants, principal, tier, prefix), grants, tier, prefix, principal, shape, config)
+        return Audience(_bind(api, config, grants, principal, tier, prefix), grants, tier, prefix, principal, config)
 
 
 def _project(config: Config, grants: dict[str, Grant], tier: Tier, prefix: str) -> dict[str, Any]:
